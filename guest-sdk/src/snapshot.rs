@@ -1,7 +1,8 @@
 //! Snapshots: the state as bytes. The format is in [`format`](mod@format).
 //!
-//! Length and checksum are at the end, so the state is written in one pass with one chunk in memory. A snapshot is
-//! decoded only after all of it was read and both were verified. A corrupt snapshot is refused as a whole.
+//! Length and checksum are at the end, so the state is written in one pass with one chunk in memory, and read in the same way: it is
+//! decoded while it arrives, because a memory of 4 GiB can't hold a large state twice. Both are verified at the end. Nothing uses the
+//! state before, and a corrupt snapshot is refused as a whole.
 
 mod crc;
 pub(crate) mod error;
@@ -11,6 +12,7 @@ pub(crate) mod old_state;
 mod own;
 mod parse;
 mod read;
+mod stream;
 mod write;
 
 pub use error::{MigrateError, RestoreError, SnapshotError};

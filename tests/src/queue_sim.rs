@@ -9,13 +9,16 @@
 //! - a valid token works, and a stale one is refused;
 //! - nothing is early, attempts are counted, and at the limit a task is dead;
 //! - priority, age, turns of the fairness keys within one quantum, and the order of ordering keys;
-//! - limits of concurrency and rate, and pauses;
+//! - limits of concurrency and rate, of queues and keys, and pauses; retry policies;
+//! - windows of deduplication, and which of two tasks is kept;
+//! - a full queue refuses tasks, or drops its oldest; purges and redrives;
+//! - a task that waits for others is delivered after them, and is dead if one of them is removed;
 //! - workers that wait are served in their order, and at once;
 //! - each command of a batch has its own outcome, or none is applied;
 //! - a task that is not delivered in its time is dead, and a dead one moves to the dead-letter queue if there is one;
 //! - a group adds its task once, when all of its tasks are done, and another one at the first death;
-//! - a schedule adds a task at each wake-up after a tick, once for all that passed;
-//! - a result is kept for its time.
+//! - a schedule adds a task at each wake-up after a tick, once for all that passed, or once for each; a paused one adds none;
+//! - a result is kept for its time, and a command that waits for a task learns its end at once.
 //!
 //! | module | content |
 //! |---|---|
@@ -23,6 +26,7 @@
 //! | `cluster` | the log, the clock, the keys of requests, restores |
 //! | `checker` | what must hold at every entry |
 //! | `model` | the tasks as the checker knows them |
+//! | `operators` | the same for what operators do, and for commands that wait for a task |
 //! | `later` | tasks that the queue adds on its own: of groups and schedules |
 //! | `planted` | faults planted on purpose: the checker must catch them |
 
@@ -30,6 +34,7 @@ mod checker;
 mod cluster;
 mod later;
 mod model;
+mod operators;
 mod planted;
 mod world;
 
@@ -84,11 +89,19 @@ pub struct QueueCoverage {
     pub moved: u64,
     pub groups: u64,
     pub ticks: u64,
+    pub replaced: u64,
+    pub dropped: u64,
+    pub refused_full: u64,
+    pub purged: u64,
+    pub redriven: u64,
+    pub waited_for: u64,
+    pub delayed_by_policy: u64,
+    pub released: u64,
 }
 
 impl QueueCoverage {
     /// The counts by name.
-    pub fn counts(&self) -> [(&'static str, u64); 21] {
+    pub fn counts(&self) -> [(&'static str, u64); 29] {
         [
             ("entries", self.entries),
             ("tasks added", self.enqueued),
@@ -114,6 +127,17 @@ impl QueueCoverage {
             ("tasks that moved to a dead-letter queue", self.moved),
             ("groups that were complete", self.groups),
             ("ticks of a schedule", self.ticks),
+            ("tasks that a later one replaced", self.replaced),
+            ("tasks that a full queue dropped", self.dropped),
+            ("tasks that a full queue refused", self.refused_full),
+            ("purged tasks", self.purged),
+            ("redriven tasks", self.redriven),
+            ("ends of tasks that were waited for", self.waited_for),
+            (
+                "attempts that a retry policy delayed",
+                self.delayed_by_policy,
+            ),
+            ("tasks that went on after another", self.released),
         ]
     }
 }
@@ -141,6 +165,14 @@ impl std::ops::AddAssign for QueueCoverage {
         self.moved += more.moved;
         self.groups += more.groups;
         self.ticks += more.ticks;
+        self.replaced += more.replaced;
+        self.dropped += more.dropped;
+        self.refused_full += more.refused_full;
+        self.purged += more.purged;
+        self.redriven += more.redriven;
+        self.waited_for += more.waited_for;
+        self.delayed_by_policy += more.delayed_by_policy;
+        self.released += more.released;
     }
 }
 

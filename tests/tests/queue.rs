@@ -11,6 +11,7 @@ mod parts {
     mod large;
     mod operations;
     mod related;
+    mod semantics;
     mod time;
     mod upgrade;
     mod waiting;

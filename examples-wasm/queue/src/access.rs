@@ -125,7 +125,7 @@ impl<P: Policy> Queues<P> {
 
     /// A task that is not there is left to the checks that follow.
     fn check_task(&self, access: &Access, id: u64, field: &str) -> Result<(), Refusal> {
-        let live = self.tasks.get(&id).map(|task| &self.queue(task.queue).name);
+        let live = self.tasks.get(id).map(|task| &self.queue(task.queue).name);
         let queue = live.or_else(|| self.results.get(id).map(|kept| &kept.queue));
         queue.map_or(Ok(()), |queue| access.check(queue, field))
     }

@@ -126,8 +126,8 @@ impl<P: Policy> Queues<P> {
         for &id in ids {
             if self
                 .tasks
-                .get(&id)
-                .is_some_and(|task| !task.place.is_leased())
+                .get(id)
+                .is_some_and(|task| !task.place().is_leased())
             {
                 self.remove(id, now_ms);
                 removed += 1;
@@ -149,8 +149,8 @@ impl<P: Policy> Queues<P> {
     fn some_waiting(&self, number: u32) -> BTreeSet<u64> {
         let queue = self.queue(number);
         let waits = |id: &u64| {
-            let task = self.tasks.get(id).filter(|task| task.queue == number);
-            task.is_some_and(|task| matches!(task.place, Place::Delayed(_) | Place::Waiting))
+            let task = self.tasks.get(*id).filter(|task| task.queue == number);
+            task.is_some_and(|task| matches!(task.place(), Place::Delayed(_) | Place::Waiting))
         };
         let mut found: BTreeSet<u64> = queue
             .ready
@@ -283,7 +283,7 @@ impl<P: Policy> Queues<P> {
     }
 
     fn is_redriven(&self, id: u64, command: &Redrive, now_ms: u64) -> bool {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let last_error = task
             .extra()
             .and_then(|extra| extra.failures.back())
@@ -302,7 +302,11 @@ impl<P: Policy> Queues<P> {
 
     /// Returns a dead task to its queue, or to another one.
     fn revive(&mut self, id: u64, to: Option<&str>, now_ms: u64) {
-        let Some(task) = self.tasks.get(&id).filter(|task| task.place == Place::Dead) else {
+        let Some(task) = self
+            .tasks
+            .get(id)
+            .filter(|task| task.place() == Place::Dead)
+        else {
             return;
         };
         let from = self.queue(task.queue).name.clone();
@@ -312,7 +316,7 @@ impl<P: Policy> Queues<P> {
             Some(to) if *to != *from => self.transfer(id, to, now_ms),
             _ => {
                 self.set_delivery(id, None);
-                let task = self.tasks.get_mut(&id).expect("it was just found");
+                let task = self.tasks.get_mut(id).expect("it was just found");
                 revived(task);
                 self.enter(id, now_ms);
             }
@@ -333,7 +337,7 @@ impl<P: Policy> Queues<P> {
                 result: Some(kept.result.clone()),
             });
         }
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             if id == 0 || id > self.last_id {
                 return Err(no_such_task(id));
             }
@@ -343,7 +347,7 @@ impl<P: Policy> Queues<P> {
                 result: None,
             });
         };
-        let state = task.place.stage();
+        let state = task.place().stage();
         if command.wait_ms > 0 && state != Stage::Dead {
             if self.results.watchers_of(id) >= MAX_WATCHERS_A_TASK {
                 return Err(too_many(
@@ -370,7 +374,7 @@ impl<P: Policy> Queues<P> {
 }
 
 fn revived(task: &mut Task) {
-    (task.attempt, task.place) = (0, Place::Ready);
+    (task.attempt, task.place) = (0, Place::Ready.into());
     if let Some(extra) = task.extra.as_deref_mut() {
         (extra.expires_ms, extra.not_before_ms) = (0, 0);
     }

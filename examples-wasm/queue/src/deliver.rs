@@ -224,14 +224,14 @@ impl<P: Policy> Queues<P> {
 
     /// Upper bound of the encoded size of a task.
     fn delivered_bytes(&self, id: u64) -> u64 {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let queue = self.queue(task.queue);
         size::delivered(&queue.name, queue.keys.name(task.key), task)
     }
 
     /// Makes a task dead that no reply can deliver.
     fn give_up(&mut self, id: u64, limit: u64, now_ms: u64) {
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
         let bytes = task.payload.len();
         let error = format!(
             "the payload takes {bytes} bytes, which a reply of {limit} bytes can't deliver"
@@ -242,7 +242,7 @@ impl<P: Policy> Queues<P> {
 
     fn deliver(&mut self, id: u64, order: &Order<'_>, nonce: u64, now_ms: u64) -> Delivered {
         let lease_until_ms = now_ms.saturating_add(order.lease_ms);
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let (number, key) = (task.queue, task.key);
         let queue = &mut self.queues[number as usize];
         queue.take(id, task);
@@ -256,9 +256,9 @@ impl<P: Policy> Queues<P> {
                 since_ms: now_ms,
             }),
         );
-        let task = self.tasks.get_mut(&id).expect("it was just found");
+        let task = self.tasks.get_mut(id).expect("it was just found");
         task.attempt += 1;
-        task.place = Place::Leased(lease_until_ms);
+        task.place = Place::Leased(lease_until_ms).into();
         if let Some(extra) = task.extra.as_deref_mut() {
             extra.expires_ms = 0;
         }
@@ -267,7 +267,7 @@ impl<P: Policy> Queues<P> {
     }
 
     fn show_delivered(&self, id: u64, lease_until_ms: u64) -> Delivered {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let queue = self.queue(task.queue);
         let (payload, payload_base64) = task.payload.to_fields();
         let extra = task.extra();
@@ -289,13 +289,14 @@ impl<P: Policy> Queues<P> {
 
     /// Sets the last delivery of a task, and counts it for its worker.
     pub(crate) fn set_delivery(&mut self, id: u64, delivery: Option<Delivery>) {
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
-        let before = std::mem::replace(&mut task.delivery, delivery);
-        if let Some(delivery) = delivery {
-            self.workers.name_in_delivery(delivery.worker);
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
+        let before = task.worker();
+        task.delivery = delivery.map(Box::new);
+        if let Some(worker) = task.worker() {
+            self.workers.name_in_delivery(worker);
         }
-        if let Some(before) = before {
-            self.workers.unname(before.worker);
+        if let Some(worker) = before {
+            self.workers.unname(worker);
         }
     }
 }

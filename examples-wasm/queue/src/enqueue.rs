@@ -130,7 +130,7 @@ impl<P: Policy> Queues<P> {
         match self.dedupe.find(queue, &rule.key, now_ms) {
             None => Admission::Add,
             Some(id) if rule.keep == Keep::First => Admission::Duplicate(id),
-            Some(id) if self.tasks.get(&id).is_some_and(|task| waits(task.place)) => {
+            Some(id) if self.tasks.get(id).is_some_and(|task| waits(task.place())) => {
                 Admission::Replace(id)
             }
             Some(_) => Admission::Add,
@@ -218,7 +218,7 @@ impl<P: Policy> Queues<P> {
         let waits_for = new
             .after
             .into_iter()
-            .filter(|id| self.tasks.contains_key(id))
+            .filter(|id| self.tasks.contains(*id))
             .collect();
         let queue = &mut self.queues[number as usize];
         let key = new
@@ -261,11 +261,7 @@ impl<P: Policy> Queues<P> {
             max_attempts: new.max_attempts.unwrap_or_else(|| {
                 config.map_or_else(|| Config::default().attempts(), Config::attempts)
             }),
-            place: if new.delay_ms == 0 {
-                Place::Ready
-            } else {
-                Place::Delayed(now_ms.saturating_add(new.delay_ms))
-            },
+            place: after_delay(new.delay_ms, now_ms).into(),
             enqueued_ms: now_ms,
             delivery: None,
             payload: new.payload,
@@ -275,7 +271,7 @@ impl<P: Policy> Queues<P> {
 
     /// Adds a task that is in the list to its queue: to the line of its ordering key, and to the index of its place. Its place says when it may be delivered at the earliest.
     pub(crate) fn enter(&mut self, id: u64, now_ms: u64) {
-        let task = self.tasks.get_mut(&id).expect("the caller added the task");
+        let task = self.tasks.get_mut(id).expect("the caller added the task");
         let queue = &mut self.queues[task.queue as usize];
         if let Some(key) = task.ordering_key() {
             match queue.lines.get_mut(key) {
@@ -291,12 +287,12 @@ impl<P: Policy> Queues<P> {
                 }
             }
         }
-        if let Place::Delayed(until_ms) = task.place
+        if let Place::Delayed(until_ms) = task.place()
             && task.extra.is_some()
         {
             task.extra_mut().not_before_ms = until_ms;
         }
-        task.place = place_of(queue, id, task, now_ms);
+        task.place = place_of(queue, id, task, now_ms).into();
         self.index(id);
     }
 
@@ -304,8 +300,8 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn admit(&mut self, id: u64, now_ms: u64) {
         let Some(task) = self
             .tasks
-            .get(&id)
-            .filter(|task| task.place == Place::Waiting)
+            .get(id)
+            .filter(|task| task.place() == Place::Waiting)
         else {
             return;
         };
@@ -318,7 +314,7 @@ impl<P: Policy> Queues<P> {
     /// Replaces the content of a task that waits by that of a later one with the same deduplication key.
     fn replace(&mut self, id: u64, new: NewTask, now_ms: u64) {
         let rule = new.dedupe.expect("only a task with a key replaces another");
-        let number = self.tasks[&id].queue;
+        let number = self.tasks[id].queue;
         if rule.window_ms.is_some() || rule.keep == Keep::Debounce {
             let until_ms = rule
                 .window_ms
@@ -326,7 +322,7 @@ impl<P: Policy> Queues<P> {
             self.dedupe.add(number, &rule.key, id, until_ms, now_ms);
         }
         self.unindex(id);
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
         task.payload = new.payload;
         task.priority = new.priority;
         let extra = task.extra_mut();
@@ -336,12 +332,8 @@ impl<P: Policy> Queues<P> {
         if rule.keep == Keep::Debounce {
             extra.not_before_ms = now_ms.saturating_add(new.delay_ms);
         }
-        if rule.keep == Keep::Debounce && task.place != Place::Waiting {
-            task.place = if new.delay_ms == 0 {
-                Place::Ready
-            } else {
-                Place::Delayed(now_ms.saturating_add(new.delay_ms))
-            };
+        if rule.keep == Keep::Debounce && task.place() != Place::Waiting {
+            task.place = after_delay(new.delay_ms, now_ms).into();
         }
         self.index(id);
     }
@@ -351,10 +343,18 @@ fn waits(place: Place) -> bool {
     matches!(place, Place::Ready | Place::Delayed(_) | Place::Waiting)
 }
 
+/// Where a task is after a delay that begins now.
+pub(crate) fn after_delay(delay_ms: u64, now_ms: u64) -> Place {
+    match delay_ms {
+        0 => Place::Ready,
+        _ => Place::Delayed(now_ms.saturating_add(delay_ms)),
+    }
+}
+
 /// Where a task that is not delivered belongs.
 fn place_of(queue: &Queue, id: u64, task: &Task, now_ms: u64) -> Place {
     let Some(extra) = task.extra() else {
-        return task.place;
+        return task.place();
     };
     let is_behind = extra
         .ordering_key

@@ -3,6 +3,7 @@
 use oarlock_guest::Refusal;
 
 use crate::config::Config;
+use crate::enqueue::after_delay;
 use crate::limits::{
     DEDUPE_WINDOW_MS, MAX_DELAY_MS, MAX_FOLLOW_UPS, MAX_RESULT_BYTES, MAX_RESULT_TTL_MS,
     RESULT_TTL_MS,
@@ -48,7 +49,7 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn ack(&mut self, now_ms: u64, ack: Ack) -> Result<Reply, Refusal> {
         self.check_ack(&ack)?;
         let id = ack.id;
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let queue = self.queue(task.queue);
         let done = Completed {
             queue: &queue.name,
@@ -58,7 +59,7 @@ impl<P: Policy> Queues<P> {
             now_ms,
         };
         let mut follow_ups = P::on_complete(&done);
-        let (attempt, worker) = (task.attempt, task.delivery.map(|delivery| delivery.worker));
+        let (attempt, worker) = (task.attempt, task.worker());
         if let Some(result) = ack.result {
             let ttl_ms = ack
                 .result_ttl_ms
@@ -101,7 +102,7 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn check_extend(&self, extend: &Extend) -> Result<(), Refusal> {
         check_lease(extend.lease_ms)?;
         let task = self.check_token(extend.id, &extend.token)?;
-        if task.place == Place::Dead && task.ordering_key().is_some() {
+        if task.place() == Place::Dead && task.ordering_key().is_some() {
             // The next task with its ordering key may have been delivered.
             return Err(stale_token(extend.id));
         }
@@ -111,13 +112,15 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn extend(&mut self, now_ms: u64, extend: &Extend) -> Result<Reply, Refusal> {
         self.check_extend(extend)?;
         let id = extend.id;
-        let place = self.tasks[&id].place;
+        let place = self.tasks[id].place();
         let (is_leased, is_dead) = (place.is_leased(), place == Place::Dead);
         let lease_until_ms = now_ms.saturating_add(extend.lease_ms);
         if is_leased {
-            let task = self.tasks.get_mut(&id).expect("its token was just checked");
+            let task = self.tasks.get_mut(id).expect("its token was just checked");
             let queue = &mut self.queues[task.queue as usize];
-            queue.retime(id, task, |task| task.place = Place::Leased(lease_until_ms));
+            queue.retime(id, task, |task| {
+                task.place = Place::Leased(lease_until_ms).into()
+            });
             let number = task.queue;
             self.touch(number);
         } else {
@@ -127,7 +130,7 @@ impl<P: Policy> Queues<P> {
             }
             self.change(id, |_| Place::Leased(lease_until_ms));
         }
-        let task = self.tasks.get_mut(&id).expect("its token was just checked");
+        let task = self.tasks.get_mut(id).expect("its token was just checked");
         let cancelled = task.is_cancelled();
         if let Some(delivery) = &mut task.delivery {
             delivery.extended += 1;
@@ -142,7 +145,7 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn release(&mut self, now_ms: u64, release: &Release) -> Result<Reply, Refusal> {
         let id = release.id;
         let task = self.check_token(id, &release.token)?;
-        if task.place == Place::Dead {
+        if task.place() == Place::Dead {
             return Ok(Reply::Moved { state: Stage::Dead });
         }
         if task.is_cancelled() {
@@ -162,8 +165,8 @@ impl<P: Policy> Queues<P> {
     }
 
     pub(crate) fn cancel(&mut self, now_ms: u64, id: u64) -> Result<Reply, Refusal> {
-        let task = self.tasks.get_mut(&id).ok_or_else(|| no_such_task(id))?;
-        if task.place.is_leased() {
+        let task = self.tasks.get_mut(id).ok_or_else(|| no_such_task(id))?;
+        if task.place().is_leased() {
             task.extra_mut().is_cancelled = true;
             return Ok(Reply::Moved {
                 state: Stage::Leased,
@@ -179,7 +182,7 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn expire_lease(&mut self, id: u64, now_ms: u64) {
         let error = format!(
             "the lease of worker {} ran out",
-            self.worker_of(&self.tasks[&id])
+            self.worker_of(&self.tasks[id])
         );
         let failing = Failing {
             error: &error,
@@ -192,11 +195,11 @@ impl<P: Policy> Queues<P> {
 
     fn fail(&mut self, id: u64, now_ms: u64, failing: &Failing<'_>) -> Stage {
         let next = self.after_failure(id, failing);
-        let worker = self.tasks[&id].delivery.map(|delivery| delivery.worker);
+        let worker = self.tasks[id].worker();
         let name = worker
             .map_or("", |worker| self.workers.name(worker))
             .to_owned();
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
         let number = task.queue;
         task.add_failure(now_ms, &name, failing.error);
         if let Some(worker) = worker {
@@ -205,8 +208,8 @@ impl<P: Policy> Queues<P> {
         let numbers = &mut self.queue_mut(number).numbers;
         numbers.failed += 1;
         numbers.failed_rate.count(now_ms);
-        let task = &self.tasks[&id];
-        if task.place == Place::Dead {
+        let task = &self.tasks[id];
+        if task.place() == Place::Dead {
             self.set_delivery(id, None);
             return Stage::Dead;
         }
@@ -216,13 +219,7 @@ impl<P: Policy> Queues<P> {
         }
         match next {
             Next::Retry(delay_ms) => {
-                self.change(id, |_| {
-                    if delay_ms == 0 {
-                        Place::Ready
-                    } else {
-                        Place::Delayed(now_ms.saturating_add(delay_ms))
-                    }
-                });
+                self.change(id, |_| after_delay(delay_ms, now_ms));
                 if !failing.lease_expired {
                     self.set_delivery(id, None);
                 }
@@ -241,7 +238,7 @@ impl<P: Policy> Queues<P> {
 
     /// What becomes of a task whose attempt failed.
     fn after_failure(&self, id: u64, failing: &Failing<'_>) -> Next {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let queue = self.queue(task.queue);
         let usual = if failing.dead || task.is_spent() {
             Next::Dead
@@ -269,7 +266,7 @@ impl<P: Policy> Queues<P> {
 
     /// Makes a task dead, or moves it to the dead-letter queue.
     pub(crate) fn die(&mut self, id: u64, now_ms: u64, keep_token: bool) {
-        let queue = self.queue(self.tasks[&id].queue);
+        let queue = self.queue(self.tasks[id].queue);
         let letter = queue.config().and_then(|config| config.dead_letter.clone());
         let letter =
             letter.filter(|to| **to != *queue.name && self.check_room_for_queue(to).is_ok());
@@ -283,8 +280,8 @@ impl<P: Policy> Queues<P> {
             self.note_return(id);
             self.transfer(id, &to, now_ms);
         } else {
-            let task = self.tasks.get_mut(&id).expect("the caller found the task");
-            task.place = Place::Dead;
+            let task = self.tasks.get_mut(id).expect("the caller found the task");
+            task.place = Place::Dead.into();
             self.index(id);
         }
         for token in self.results.take_watchers(id) {
@@ -300,7 +297,7 @@ impl<P: Policy> Queues<P> {
 
     /// Moves a task that is in no index to another queue, with its attempts counted from 0.
     pub(crate) fn transfer(&mut self, id: u64, to: &str, now_ms: u64) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let from = self.queue(task.queue);
         let (from_name, key_name) = (
             from.name.clone(),
@@ -321,8 +318,8 @@ impl<P: Policy> Queues<P> {
             key
         });
         self.set_delivery(id, None);
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
-        (task.queue, task.key, task.attempt, task.place) = (number, key, 0, Place::Ready);
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
+        (task.queue, task.key, task.attempt, task.place) = (number, key, 0, Place::Ready.into());
         let extra = task.extra_mut();
         extra.dedupe_key = None;
         (extra.expires_ms, extra.not_before_ms) = (0, 0);
@@ -342,11 +339,11 @@ impl<P: Policy> Queues<P> {
 
     fn end(&mut self, id: u64, now_ms: u64, end: End) {
         self.unindex(id);
-        if self.tasks[&id].place != Place::Dead {
+        if self.tasks[id].place() != Place::Dead {
             self.leave(id, now_ms);
         }
         self.set_delivery(id, None);
-        let task = self.tasks.remove(&id).expect("the caller found the task");
+        let task = self.tasks.remove(id).expect("the caller found the task");
         self.forget_waits(id, &task);
         if task.key != 0 {
             self.queue_mut(task.queue).keys.leave(task.key, now_ms);
@@ -397,15 +394,12 @@ impl<P: Policy> Queues<P> {
 
     /// Checks that a task exists.
     pub(crate) fn check_exists(&self, id: u64) -> Result<(), Refusal> {
-        self.tasks
-            .get(&id)
-            .map(drop)
-            .ok_or_else(|| no_such_task(id))
+        self.tasks.get(id).map(drop).ok_or_else(|| no_such_task(id))
     }
 
     /// Checks that the token is that of the last delivery of the task.
     pub(crate) fn check_token(&self, id: u64, token: &str) -> Result<&Task, Refusal> {
-        let task = self.tasks.get(&id).ok_or_else(|| no_such_task(id))?;
+        let task = self.tasks.get(id).ok_or_else(|| no_such_task(id))?;
         if task.has_token(token) {
             Ok(task)
         } else {

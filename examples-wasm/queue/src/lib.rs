@@ -62,7 +62,7 @@
 //! - **Low memory.** While memory is low, an enqueue is refused with `full`. All other commands work.
 //! - **Bounded commands.** `purge`, `redrive` and `delete_queue` change at most [`limits::MAX_SWEPT`] tasks. The reply tells
 //!   whether there are more.
-//! - **Pages.** `stats`, `list` and the other lists return as much as fits into one response. `"next"` is then the place to
+//! - **Pages.** `stats`, `list` and the other lists return as much as fits into one response, and a bounded number of entries. `"next"` is then the place to
 //!   continue after: `{"stats":{"after":"…"}}`.
 //! - **Errors.** The last [`limits::MAX_ERRORS`] are kept, each cut to [`limits::MAX_ERROR_BYTES`] bytes.
 //! - **A queue** is created by its first task, or by `configure`.
@@ -99,6 +99,7 @@ mod finish;
 mod groups;
 #[cfg(feature = "built-in")]
 mod guest;
+mod ids;
 mod keys;
 mod migrate;
 mod payload;
@@ -114,6 +115,7 @@ mod state;
 mod stuck;
 mod sweep;
 mod task;
+mod tasks;
 mod views;
 mod waiters;
 mod workers;

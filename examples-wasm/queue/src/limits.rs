@@ -112,5 +112,8 @@ pub const MAX_FOLLOW_UPS: usize = 16;
 /// Most tasks in a list.
 pub const MAX_LISTED: u32 = 1000;
 
+/// Most entries in a page of queues, workers, schedules or keys. This bounds the time of the query.
+pub const MAX_PAGE: usize = 2000;
+
 /// Most tasks that a list or `stuck` looks at.
 pub const MAX_SCANNED: usize = 20_000;

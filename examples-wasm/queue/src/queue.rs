@@ -104,7 +104,7 @@ impl Queue {
 
     /// Adds a task to the indexes of its place.
     pub(crate) fn insert(&mut self, id: u64, task: &Task) {
-        match task.place {
+        match task.place() {
             Place::Ready => self.ready.insert(&self.keys, task.priority, task.key, id),
             Place::Delayed(_) => self.numbers.delayed += 1,
             Place::Leased(_) => {
@@ -121,14 +121,14 @@ impl Queue {
         if let Some(at_ms) = task.timer() {
             self.timers.insert((at_ms, id));
         }
-        if !matches!(task.place, Place::Dead) {
+        if !matches!(task.place(), Place::Dead) {
             self.numbers.bytes += task.payload.len() as u64;
         }
     }
 
     /// Removes a task from the indexes of its place.
     pub(crate) fn remove(&mut self, id: u64, task: &Task) {
-        match task.place {
+        match task.place() {
             Place::Ready => self.ready.remove(&self.keys, task.priority, task.key, id),
             Place::Delayed(_) => self.numbers.delayed -= 1,
             Place::Leased(_) => {
@@ -164,7 +164,7 @@ impl Queue {
         if let Some(at_ms) = task.timer() {
             self.timers.remove(&(at_ms, id));
         }
-        if !matches!(task.place, Place::Dead) {
+        if !matches!(task.place(), Place::Dead) {
             self.numbers.bytes -= task.payload.len() as u64;
         }
     }

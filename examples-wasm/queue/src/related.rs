@@ -14,7 +14,7 @@ use crate::task::{Place, Task};
 impl<P: Policy> Queues<P> {
     /// Takes a task that is in no index out of its line. The next one of the line may be delivered.
     pub(crate) fn leave(&mut self, id: u64, now_ms: u64) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let Some(key) = task.ordering_key() else {
             return;
         };
@@ -35,13 +35,13 @@ impl<P: Policy> Queues<P> {
     /// Lets the tasks go on that waited for a task: they are dead if it was removed.
     pub(crate) fn release_dependents(&mut self, id: u64, now_ms: u64, is_done: bool) {
         for dependent in self.dependents.remove(&id).unwrap_or_default() {
-            let Some(task) = self.tasks.get_mut(&dependent) else {
+            let Some(task) = self.tasks.get_mut(dependent) else {
                 continue;
             };
             task.extra_mut().waits_for.retain(|&before| before != id);
             if is_done {
                 self.admit(dependent, now_ms);
-            } else if task.place == Place::Waiting {
+            } else if task.place() == Place::Waiting {
                 let error = format!("task {id}, for which it waited, was removed");
                 task.add_failure(now_ms, "", &error);
                 self.die(dependent, now_ms, false);
@@ -144,7 +144,7 @@ impl<P: Policy> Queues<P> {
     }
 
     fn group_of(&mut self, id: u64) -> Option<&mut Group> {
-        let name = self.tasks[&id].extra()?.group.as_ref()?;
+        let name = self.tasks[id].extra()?.group.as_ref()?;
         self.groups.get_mut(name)
     }
 
@@ -156,7 +156,7 @@ impl<P: Policy> Queues<P> {
         if let Some(group) = self.groups.get_mut(&name) {
             group.pending -= 1;
             group.done += 1;
-            group.dead -= u64::from(task.place == Place::Dead);
+            group.dead -= u64::from(task.place() == Place::Dead);
         }
         self.complete_group(&name, now_ms);
     }

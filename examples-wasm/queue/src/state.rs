@@ -17,6 +17,7 @@ use crate::refuse::{full, no_such_queue};
 use crate::results::Results;
 use crate::schedules::Schedules;
 use crate::task::{Place, Task};
+use crate::tasks::Tasks;
 use crate::waiters::Waiters;
 use crate::workers::Workers;
 
@@ -26,7 +27,7 @@ use crate::workers::Workers;
 pub struct Queues<P: Policy = Plain> {
     /// Id of the last task; the first is 1.
     pub(crate) last_id: u64,
-    pub(crate) tasks: BTreeMap<u64, Task>,
+    pub(crate) tasks: Tasks,
     /// Tasks that wait for a task, by its id.
     pub(crate) dependents: BTreeMap<u64, BTreeSet<u64>>,
     pub(crate) queues: Vec<Queue>,
@@ -60,7 +61,7 @@ impl<P: Policy> Default for Queues<P> {
     fn default() -> Self {
         Self {
             last_id: 0,
-            tasks: BTreeMap::new(),
+            tasks: Tasks::default(),
             dependents: BTreeMap::new(),
             queues: Vec::new(),
             free: BTreeSet::new(),
@@ -127,32 +128,31 @@ impl<P: Policy> Queues<P> {
 
     /// Name of the worker of the last delivery.
     pub(crate) fn worker_of(&self, task: &Task) -> &str {
-        task.delivery
-            .map_or("", |delivery| self.workers.name(delivery.worker))
+        task.worker().map_or("", |worker| self.workers.name(worker))
     }
 
     /// Adds a task to the indexes of its queue.
     pub(crate) fn index(&mut self, id: u64) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let number = task.queue;
         self.queues[number as usize].insert(id, task);
-        if task.place.is_leased()
-            && let Some(delivery) = task.delivery
+        if task.place().is_leased()
+            && let Some(worker) = task.worker()
         {
-            self.workers.lease(delivery.worker);
+            self.workers.lease(worker);
         }
         self.touch(number);
     }
 
     /// Removes a task from the indexes of its queue.
     pub(crate) fn unindex(&mut self, id: u64) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let number = task.queue;
         self.queues[number as usize].remove(id, task);
-        if task.place.is_leased()
-            && let Some(delivery) = task.delivery
+        if task.place().is_leased()
+            && let Some(worker) = task.worker()
         {
-            self.workers.end_lease(delivery.worker);
+            self.workers.end_lease(worker);
         }
         self.touch(number);
     }
@@ -160,9 +160,9 @@ impl<P: Policy> Queues<P> {
     /// Moves a task that exists to the place that `change` returns. Returns that place.
     pub(crate) fn change(&mut self, id: u64, change: impl FnOnce(&mut Task) -> Place) -> Place {
         self.unindex(id);
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
         let place = change(task);
-        task.place = place;
+        task.place = place.into();
         self.index(id);
         place
     }
@@ -178,6 +178,7 @@ impl<P: Policy> Queues<P> {
     pub(crate) fn settle(&mut self, cx: &mut Apply<'_>) {
         let mut budget = ServeBudget::default();
         while let Some(queue) = self.touched.pop() {
+            self.queue_mut(queue).ready.settle();
             self.serve(cx, queue, &mut budget);
             self.set_alarm(queue, cx.time_ms());
         }

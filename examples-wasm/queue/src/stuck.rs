@@ -30,7 +30,7 @@ impl<P: Policy> Queues<P> {
                     found.more = true;
                     break;
                 }
-                let task = &self.tasks[&id];
+                let task = &self.tasks[id];
                 if task.attempt + 1 >= task.max_attempts && task.attempt > 0 {
                     self.add_line(
                         &mut found.last_attempt,
@@ -42,7 +42,8 @@ impl<P: Policy> Queues<P> {
                 }
                 if let Some(delivery) = task
                     .delivery
-                    .filter(|it| task.place.is_leased() && it.extended > 0)
+                    .as_ref()
+                    .filter(|it| task.place().is_leased() && it.extended > 0)
                 {
                     leases.push((std::cmp::Reverse(delivery.extended), delivery.since_ms, id));
                 }
@@ -54,7 +55,7 @@ impl<P: Policy> Queues<P> {
             self.add_line(
                 &mut found.long_leases,
                 id,
-                &self.tasks[&id],
+                &self.tasks[id],
                 now_ms,
                 (limit, &mut bytes),
             );

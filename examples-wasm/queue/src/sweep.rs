@@ -21,9 +21,9 @@ impl<P: Policy> Queues<P> {
     }
 
     fn fire(&mut self, id: u64, now_ms: u64) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let expires_ms = task.expires_ms();
-        match task.place {
+        match task.place() {
             Place::Leased(_) => self.expire_lease(id, now_ms),
             _ if expires_ms != 0 && expires_ms <= now_ms => self.expire(id, now_ms),
             _ => {
@@ -34,7 +34,7 @@ impl<P: Policy> Queues<P> {
 
     /// Ends a task that was not delivered in time.
     fn expire(&mut self, id: u64, now_ms: u64) {
-        let task = self.tasks.get_mut(&id).expect("the caller found the task");
+        let task = self.tasks.get_mut(id).expect("the caller found the task");
         let number = task.queue;
         let waited_ms = task.age_ms(now_ms);
         let queue = &mut self.queues[number as usize];
@@ -52,7 +52,7 @@ impl<P: Policy> Queues<P> {
         // A task that is returned has all the time it needs.
         if let Some(extra) = self
             .tasks
-            .get_mut(&id)
+            .get_mut(id)
             .and_then(|task| task.extra.as_deref_mut())
         {
             extra.expires_ms = 0;

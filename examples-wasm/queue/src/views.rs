@@ -6,7 +6,7 @@ use std::ops::Bound;
 use oarlock_guest::{Read, Refusal};
 
 use crate::access::Access;
-use crate::limits::{MAX_LISTED, MAX_SCANNED};
+use crate::limits::{MAX_LISTED, MAX_PAGE, MAX_SCANNED};
 use crate::messages::{
     GroupInfo, KeyInfo, ListState, Query, QueueDetail, Response, ScheduleInfo, Stage, StatsInfo,
     TaskInfo, TaskLine, WorkerInfo,
@@ -106,12 +106,12 @@ impl<P: Policy> Queues<P> {
 
     /// Age of the oldest ready task of a queue, in milliseconds.
     pub(crate) fn oldest_ready_ms(&self, queue: &Queue, now_ms: u64) -> u64 {
-        let oldest = queue.ready.oldest().and_then(|id| self.tasks.get(&id));
+        let oldest = queue.ready.oldest().and_then(|id| self.tasks.get(id));
         oldest.map_or(0, |task| task.age_ms(now_ms))
     }
 
     fn show(&self, id: u64, limit: u64) -> Result<Option<TaskInfo>, Refusal> {
-        if let Some(task) = self.tasks.get(&id) {
+        if let Some(task) = self.tasks.get(id) {
             return self.show_task(id, task, limit).map(Some);
         }
         Ok(self.results.get(id).map(|kept| TaskInfo {
@@ -157,7 +157,7 @@ impl<P: Policy> Queues<P> {
         Ok(TaskInfo {
             id,
             queue: queue.to_string(),
-            state: task.place.stage(),
+            state: task.place().stage(),
             attempt: task.attempt,
             payload,
             payload_base64,
@@ -190,7 +190,7 @@ impl<P: Policy> Queues<P> {
         let mut bytes = size::REPLY_BYTES;
         let (mut tasks, mut last, mut scanned, mut is_complete) = (Vec::new(), None, 0, true);
         for (place, id) in places(queue, *state, after.as_deref())? {
-            let task = &self.tasks[&id];
+            let task = &self.tasks[id];
             let line = self.line(id, task, *payload, now_ms);
             let entry_bytes = line_bytes(&line, task, *payload);
             if tasks.len() == *max as usize
@@ -223,12 +223,12 @@ impl<P: Policy> Queues<P> {
             (None, None)
         };
         let holder = task
-            .place
+            .place()
             .is_leased()
             .then(|| self.worker_of(task).to_owned());
         TaskLine {
             id,
-            state: task.place.stage(),
+            state: task.place().stage(),
             priority: task.priority,
             attempt: task.attempt,
             age_ms: task.age_ms(now_ms),
@@ -423,7 +423,7 @@ fn places<'a>(
     })
 }
 
-/// Entries by name, as many as fit into one response.
+/// Entries by name, as many as fit into one response, at most [`MAX_PAGE`].
 struct Page<T> {
     entries: BTreeMap<String, T>,
     bytes: u64,
@@ -443,7 +443,8 @@ impl<T> Page<T> {
 
     /// Adds an entry if it fits. The name to continue after is in the response twice.
     fn add(&mut self, name: &str, bytes: u64, entry: impl FnOnce() -> T) -> bool {
-        if self.bytes + bytes + size::text(name) > self.limit {
+        let is_full = self.entries.len() == MAX_PAGE;
+        if is_full || self.bytes + bytes + size::text(name) > self.limit {
             self.is_complete = false;
             return false;
         }

@@ -31,6 +31,6 @@ pub(super) const TRAILER_BYTES: usize = 12;
 /// Most bytes of one chunk. The WIT recommends this size.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
-/// Most bytes of a snapshot that is read. A module has at most 4 GiB of memory, which must hold both the bytes and the
-/// decoded state.
-pub(super) const MAX_SNAPSHOT_BYTES: usize = 2 << 30;
+/// Most bytes of a state of an older version. A module has at most 4 GiB of memory, which must hold both the bytes and the
+/// decoded state. A state of this version is decoded as it arrives and has no such limit.
+pub(super) const MAX_OLD_STATE_BYTES: usize = 2 << 30;

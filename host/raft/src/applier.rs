@@ -105,6 +105,7 @@ pub struct Applier<M> {
     membership: Option<Membership>,
     /// Level and lineage after that entry.
     cluster: ClusterState,
+    has_ended_waits: bool,
 }
 
 impl<M: ReplicatedStateMachine> Applier<M> {
@@ -118,6 +119,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
             time_ms: 0,
             membership: None,
             cluster: ClusterState::default(),
+            has_ended_waits: false,
         }
     }
 
@@ -139,6 +141,13 @@ impl<M: ReplicatedStateMachine> Applier<M> {
         self.machine
     }
 
+    /// Whether the entries that were applied last gave earlier commands their replies. See
+    /// [`ReplicatedStateMachine::has_ended_waits`].
+    #[must_use]
+    pub fn has_ended_waits(&self) -> bool {
+        self.has_ended_waits
+    }
+
     /// Applies the entries that follow the last one. Returns the replies to commands of `session`, which is this node's. The
     /// other replies are dropped: the nodes of those clients apply the same entries.
     ///
@@ -150,6 +159,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
         entries: Vec<Entry>,
     ) -> Result<Vec<Reply<M::Reply>>, ApplierError> {
         let mut replies = Vec::new();
+        self.has_ended_waits = false;
         for entry in entries {
             assert_eq!(
                 entry.id.index,
@@ -195,6 +205,7 @@ impl<M: ReplicatedStateMachine> Applier<M> {
             .machine
             .apply(self.moment(), &data)
             .map_err(|source| ApplierError::Machine { index, source })?;
+        self.has_ended_waits |= self.machine.has_ended_waits();
         if replies.len() != commands.len() {
             return Err(ApplierError::Replies {
                 index,

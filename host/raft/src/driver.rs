@@ -147,6 +147,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             } => self.on_query(query, consistency, deadline, client),
             Input::Disk(done) => self.on_disk(done),
             Input::Applied(index, replies) => self.on_applied(index, replies),
+            Input::WaitsEnded => self.core.announce_commit(now),
             Input::Restored(meta) => self.on_restored(&meta),
             Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
             Input::TakeSnapshot => self.core.take_snapshot(),

@@ -104,6 +104,12 @@ pub trait ReplicatedStateMachine: Send + 'static {
         }
     }
 
+    /// Whether the last call of [`Self::apply`] gave earlier commands their replies. Their clients wait at any node, so the leader
+    /// sends the commit index of that entry to all nodes without a delay.
+    fn has_ended_waits(&self) -> bool {
+        false
+    }
+
     /// Called when no task is queued: do now what was held back.
     fn on_idle(&mut self) {}
 

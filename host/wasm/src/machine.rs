@@ -77,6 +77,8 @@ pub struct WasmMachine {
     /// See [`MachineCounters::own_memory_is_low`].
     own_memory_is_low: bool,
     decisions: OwnDecisions,
+    /// The last entry has given deferred commands their replies.
+    has_ended_waits: bool,
 }
 
 impl WasmMachine {
@@ -100,6 +102,7 @@ impl WasmMachine {
         });
         let mut machine = Self {
             own_memory_is_low: false,
+            has_ended_waits: false,
             replicated: ReplicatedState::first(module.sha256()),
             upgrader: Upgrader::new(&module, &limits, on_prepared),
             audits: Audits::default(),
@@ -242,6 +245,7 @@ impl WasmMachine {
         if has_news || first != self.replicated.upgrades.history.first {
             self.status.set_upgrades(&self.replicated.upgrades);
         }
+        self.has_ended_waits = !effects.completions.is_empty();
         if let Some(listener) = &mut self.effects
             && effects != Effects::default()
         {
@@ -557,6 +561,10 @@ impl ReplicatedStateMachine for WasmMachine {
     ) {
         self.queries
             .submit(&mut self.guest, &self.limits, at, query, respond);
+    }
+
+    fn has_ended_waits(&self) -> bool {
+        self.has_ended_waits
     }
 
     fn on_idle(&mut self) {

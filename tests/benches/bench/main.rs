@@ -115,6 +115,9 @@ pub(crate) struct Options {
     /// How many tasks wait.
     #[arg(long, default_value_t = 1_000_000)]
     backlog: u64,
+    /// On how many nodes these tasks wait.
+    #[arg(long, default_value_t = 1)]
+    backlog_nodes: usize,
     /// How many tasks are delayed.
     #[arg(long, default_value_t = 1_000_000)]
     delayed: u64,

@@ -6,20 +6,22 @@ use oarlock_guest::Token;
 use serde_json::{Value, json};
 
 use super::QueueCoverage;
-use super::later::LATER;
-use super::model::{Known, KnownTask, KnownWaiter, Stage};
+use super::later::{LATER, LIST};
+use super::model::{Known, KnownRetry, KnownTask, KnownWaiter, Stage};
 use super::planted::{Outcome, name_and_fields};
 
 /// How long a deduplication key outlives its task.
 const DEDUPE_WINDOW_MS: u64 = 60 * 60 * 1000;
 
-type Checked = Result<(), String>;
+pub(super) type Checked = Result<(), String>;
 
 #[derive(Default)]
 pub(super) struct Checker {
     pub(super) coverage: QueueCoverage,
     pub(super) known: Known,
     waiters: BTreeMap<Token, KnownWaiter>,
+    /// Commands that wait for a task: its id, and until when.
+    pub(super) watchers: BTreeMap<Token, (u64, u64)>,
     tokens: BTreeSet<String>,
 }
 
@@ -31,12 +33,17 @@ struct Serving {
     now_ms: u64,
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("")
 }
 
-fn number(value: &Value, field: &str) -> u64 {
+pub(super) fn number(value: &Value, field: &str) -> u64 {
     value[field].as_u64().unwrap_or(0)
+}
+
+/// Which of two tasks with the same key is kept.
+fn keep_of(enqueue: &Value) -> &str {
+    enqueue["dedupe_keep"].as_str().unwrap_or("first")
 }
 
 fn queues_of(reserve: &Value) -> BTreeSet<String> {
@@ -44,6 +51,18 @@ fn queues_of(reserve: &Value) -> BTreeSet<String> {
     names
         .filter_map(|name| Some(name.as_str()?.to_owned()))
         .collect()
+}
+
+/// Whether the deliveries at these times keep a rate.
+fn check_rate((tasks, per_ms, burst): (u64, u64, u64), rated: &[u64], now_ms: u64) -> Checked {
+    for (count, &since_ms) in rated.iter().rev().enumerate() {
+        // A delivery may be early by less than a millisecond.
+        let permitted = burst + (now_ms - since_ms + 1) * tasks / per_ms + 1;
+        if count as u64 + 1 > permitted {
+            return Err(format!("{} in {} ms", count + 1, now_ms - since_ms));
+        }
+    }
+    Ok(())
 }
 
 impl Checker {
@@ -65,12 +84,18 @@ impl Checker {
             {
                 Ok(())
             }
+            ("enqueue", Outcome::Refused(code)) if code == "full" => self.refused_full(fields),
             ("batch", outcome) => self.batched(now_ms, fields, outcome),
             ("reserve", outcome) => self.reserved(now_ms, fields, outcome),
             ("ack" | "nack" | "extend" | "release", outcome) => {
                 self.returned(now_ms, name, fields, outcome)
             }
-            ("cancel", outcome) => self.cancelled(fields, outcome),
+            ("cancel", outcome) => self.cancelled(now_ms, fields, outcome),
+            ("wait_for", outcome) => self.waits_for(now_ms, fields, outcome),
+            ("purge", Outcome::Accepted(reply)) => self.purged(now_ms, fields, reply),
+            ("redrive", Outcome::Accepted(reply)) => self.redriven(now_ms, fields, reply),
+            // A queue without a task yet.
+            ("purge" | "redrive", Outcome::Refused(code)) if code == "no_such_queue" => Ok(()),
             ("configure", Outcome::Accepted(_)) => {
                 self.configured(fields);
                 Ok(())
@@ -92,12 +117,28 @@ impl Checker {
             }
             ("set_schedule", Outcome::Accepted(_)) => {
                 let payload = text(&fields["task"], "payload");
+                if text(fields, "name") == LIST {
+                    let ticks = fields["at_ms"].as_array().map_or(&[][..], Vec::as_slice);
+                    self.known.later.set_list(payload, ticks);
+                    return Ok(());
+                }
                 let every_ms = number(fields, "every_ms");
                 self.known.later.set_schedule(payload, every_ms, now_ms);
                 Ok(())
             }
             ("delete_schedule", _) => {
-                self.known.later.delete_schedule();
+                self.known.later.delete_schedule(text(fields, "name"));
+                Ok(())
+            }
+            ("pause_schedule", Outcome::Accepted(_)) => {
+                let is_paused = fields["paused"] == true;
+                let later = &mut self.known.later;
+                later.pause_schedule(text(fields, "name"), is_paused);
+                Ok(())
+            }
+            ("pause_schedule", Outcome::Refused(_))
+                if !self.known.later.has_schedule(text(fields, "name")) =>
+            {
                 Ok(())
             }
             ("pause" | "resume", Outcome::Accepted(_)) => {
@@ -153,7 +194,12 @@ impl Checker {
         if results != commands.len() {
             return Err(format!("{results} results of {} commands", commands.len()));
         }
-        for (at, command) in commands.into_iter().enumerate() {
+        let mut in_order: Vec<(usize, &Value)> = commands.into_iter().enumerate().collect();
+        if fields["all_or_nothing"] == true {
+            // Tasks are added after all others have ended: a new one can push an old one out of a full queue.
+            in_order.sort_by_key(|(_, command)| command.get("enqueue").is_some());
+        }
+        for (at, command) in in_order {
             let result = &reply["results"][at];
             let outcome = match result.get("ok") {
                 Some(reply) => Outcome::Accepted(reply.clone()),
@@ -167,19 +213,14 @@ impl Checker {
     fn enqueued(&mut self, now_ms: u64, fields: &Value, reply: &Value) -> Checked {
         let (id, queue) = (number(reply, "id"), text(fields, "queue").to_owned());
         let dedupe_key = fields["dedupe_key"].as_str().map(str::to_owned);
-        let first = dedupe_key.as_ref().and_then(|key| {
-            let (first, until_ms) = self.known.dedupe.get(&(queue.clone(), key.clone()))?;
-            until_ms
-                .is_none_or(|until_ms| until_ms > now_ms)
-                .then_some(*first)
-        });
+        let first = self.first_with_key(now_ms, &queue, fields);
         if reply["duplicate"] == true {
             self.coverage.duplicates += 1;
-            return if first == Some(id) {
-                Ok(())
-            } else {
-                Err(format!("{fields} is not a duplicate of task {id}"))
-            };
+            if first != Some(id) {
+                return Err(format!("{fields} is not a duplicate of task {id}"));
+            }
+            self.replaced(now_ms, id, fields);
+            return Ok(());
         }
         if let Some(first) = first {
             return Err(format!("task {id} is a duplicate of task {first}"));
@@ -188,9 +229,12 @@ impl Checker {
             return Err(format!("id {id} is not greater than those before"));
         }
         self.coverage.enqueued += 1;
+        self.make_room(&queue, now_ms)?;
+        let window_ms = fields["dedupe_window_ms"].as_u64();
         if let Some(key) = &dedupe_key {
             let key = (queue.clone(), key.clone());
-            self.known.dedupe.insert(key, (id, None));
+            let until_ms = window_ms.map(|window_ms| now_ms + window_ms);
+            self.known.dedupe.insert(key, (id, until_ms));
         }
         let delay_ms = number(fields, "delay_ms");
         let group = fields["group"].as_str().map(str::to_owned);
@@ -198,7 +242,14 @@ impl Checker {
             self.known.later.join(group, id);
         }
         let ttl_ms = fields["ttl_ms"].as_u64();
+        let after = fields["after"].as_array().into_iter().flatten();
+        let after = after.filter_map(Value::as_u64).filter(|id| {
+            let known = self.known.tasks.get(id);
+            known.is_some_and(|task| task.stage.is_live() || task.stage == Stage::Dead)
+        });
         let task = KnownTask {
+            retry: KnownRetry::of(&fields["retry"]),
+            after: after.collect(),
             queue,
             payload: fields["payload"].clone(),
             priority: fields["priority"].as_i64().unwrap_or(0),
@@ -206,6 +257,7 @@ impl Checker {
             fairness_key: text(fields, "fairness_key").to_owned(),
             ordering_key: fields["ordering_key"].as_str().map(str::to_owned),
             dedupe_key,
+            dedupe_is_timed: window_ms.is_some(),
             group,
             expires_ms: ttl_ms.map(|ttl_ms| now_ms + ttl_ms),
             stage: Stage::Waiting,
@@ -218,6 +270,46 @@ impl Checker {
         };
         self.known.tasks.insert(id, task);
         Ok(())
+    }
+
+    /// The task that makes this one a duplicate, if there is one.
+    fn first_with_key(&self, now_ms: u64, queue: &str, fields: &Value) -> Option<u64> {
+        let key = fields["dedupe_key"].as_str()?.to_owned();
+        let &(first, until_ms) = self.known.dedupe.get(&(queue.to_owned(), key))?;
+        if until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+            return None;
+        }
+        let waits = self.known.tasks.get(&first).map(|task| task.stage) == Some(Stage::Waiting);
+        (keep_of(fields) == "first" || waits).then_some(first)
+    }
+
+    /// A later task with the same key: it may replace the content of the first one, and start its delay again.
+    fn replaced(&mut self, now_ms: u64, id: u64, fields: &Value) {
+        let keep = keep_of(fields);
+        if keep == "first" {
+            return;
+        }
+        self.coverage.replaced += 1;
+        self.leave(id);
+        let window_ms = fields["dedupe_window_ms"].as_u64();
+        let Some(task) = self.known.tasks.get_mut(&id) else {
+            return;
+        };
+        task.payload = fields["payload"].clone();
+        task.priority = fields["priority"].as_i64().unwrap_or(0);
+        task.dedupe_is_timed = window_ms.is_some();
+        if keep == "debounce" {
+            let delay_ms = number(fields, "delay_ms");
+            (task.due_ms, task.is_ready) = (now_ms + delay_ms, delay_ms == 0);
+        }
+        if (window_ms.is_some() || keep == "debounce")
+            && let Some(key) = task.dedupe_key.clone()
+        {
+            let until_ms = window_ms.map(|window_ms| now_ms + window_ms);
+            self.known
+                .dedupe
+                .insert((task.queue.clone(), key), (id, until_ms));
+        }
     }
 
     fn reserved(&mut self, now_ms: u64, fields: &Value, outcome: &Outcome) -> Checked {
@@ -253,7 +345,7 @@ impl Checker {
     /// A reserve that waited has its reply.
     pub(super) fn completed(&mut self, now_ms: u64, token: Token, reply: &Value) -> Checked {
         let Some(waiter) = self.waiters.remove(&token) else {
-            return Err("a command that does not wait was completed".to_owned());
+            return self.watched(now_ms, token, reply);
         };
         if reply["tasks"] == json!([]) {
             self.coverage.waits_ended += 1;
@@ -340,9 +432,16 @@ impl Checker {
     /// Whether it is its turn: by priority, by the share of its key, by age.
     fn check_order(&mut self, id: u64) -> Checked {
         let task = self.known.tasks[&id].clone();
+        let settings = self.known.queues.get(&task.queue);
+        let keys_are_rated = settings.is_some_and(|queue| queue.key_rate.is_some());
         let mut others = BTreeSet::new();
         for other in self.known.deliverable(&task.queue) {
             let known = &self.known.tasks[&other];
+            let is_other_key = known.fairness_key != task.fairness_key;
+            if keys_are_rated && is_other_key && !known.fairness_key.is_empty() {
+                // Its key may be at its rate.
+                continue;
+            }
             if known.priority < task.priority {
                 return Err(format!("task {other} is more urgent"));
             }
@@ -402,22 +501,23 @@ impl Checker {
         let Some(queue) = self.known.queues.get_mut(&task.queue) else {
             return Ok(());
         };
-        let Some((tasks, per_ms, burst)) = queue.rate else {
-            return Ok(());
-        };
-        queue.rated.push(now_ms);
-        for (count, &since_ms) in queue.rated.iter().rev().enumerate() {
-            // A delivery may be early by less than a millisecond.
-            let permitted = burst + (now_ms - since_ms + 1) * tasks / per_ms + 1;
-            if count as u64 + 1 > permitted {
-                return Err(format!("{} in {} ms", count + 1, now_ms - since_ms));
-            }
+        if let Some(rate) = queue.rate {
+            queue.rated.push(now_ms);
+            check_rate(rate, &queue.rated, now_ms)?;
+        }
+        if let Some(rate) = queue.key_rate
+            && !task.fairness_key.is_empty()
+        {
+            let rated = queue.key_rated.entry(task.fairness_key.clone());
+            let rated = rated.or_default();
+            rated.push(now_ms);
+            check_rate(rate, rated, now_ms)?;
         }
         Ok(())
     }
 
     /// A task that is ready leaves its place. If it was the last one of its key, the next one begins a turn anew.
-    fn leave(&mut self, id: u64) {
+    pub(super) fn leave(&mut self, id: u64) {
         if let Some(task) = self.known.tasks.get(&id)
             && task.stage == Stage::Waiting
             && let Some(queue) = self.known.queues.get_mut(&task.queue)
@@ -478,8 +578,10 @@ impl Checker {
         if let Some(group) = &task.group {
             self.known.later.end(group, id);
         }
-        let key = task.dedupe_key.clone()?;
-        let place = (task.queue.clone(), key);
+        let key = task.dedupe_key.clone().filter(|_| !task.dedupe_is_timed);
+        let queue = task.queue.clone();
+        self.known.release_dependents(id);
+        let place = (queue, key?);
         if let Some((first, until_ms)) = self.known.dedupe.get_mut(&place)
             && *first == id
         {
@@ -506,7 +608,7 @@ impl Checker {
         }
         if task.is_cancelled {
             self.coverage.cancelled += 1;
-            self.known.remove(id);
+            self.known.remove(id, now_ms);
             return Some("cancelled");
         }
         if name == "release" {
@@ -519,9 +621,8 @@ impl Checker {
             self.known.die(id, now_ms, false);
             return Some("dead");
         }
-        let delay_ms = number(fields, "delay_ms");
-        (task.stage, task.due_ms, task.is_ready) =
-            (Stage::Waiting, now_ms + delay_ms, delay_ms == 0);
+        let delay_ms = fields["delay_ms"].as_u64();
+        self.known.try_again(id, now_ms, delay_ms);
         Some("delayed")
     }
 
@@ -539,7 +640,7 @@ impl Checker {
         Err(format!("extend of task {id} returned {reply}"))
     }
 
-    fn cancelled(&mut self, fields: &Value, outcome: &Outcome) -> Checked {
+    fn cancelled(&mut self, now_ms: u64, fields: &Value, outcome: &Outcome) -> Checked {
         let id = number(fields, "id");
         let stage = self.known.tasks.get(&id).map(|task| task.stage);
         let is_there = matches!(stage, Some(Stage::Waiting | Stage::Held | Stage::Dead));
@@ -553,7 +654,7 @@ impl Checker {
                 } else {
                     self.coverage.cancelled += 1;
                     self.leave(id);
-                    self.known.remove(id);
+                    self.known.remove(id, now_ms);
                 }
                 let is_held = stage == Some(Stage::Held);
                 let expected = if is_held { "leased" } else { "cancelled" };
@@ -567,25 +668,10 @@ impl Checker {
         }
     }
 
-    fn configured(&mut self, fields: &Value) {
-        let queue = self.known.queues.entry(text(fields, "queue").to_owned());
-        let queue = queue.or_default();
-        if let Some(to) = fields["dead_letter"].as_str() {
-            queue.dead_letter = Some(to.to_owned());
-            return;
-        }
-        queue.concurrency = fields["concurrency"].as_u64();
-        queue.key_concurrency = fields["key_concurrency"].as_u64();
-        let rate = &fields["rate"];
-        queue.rate = rate["tasks"]
-            .as_u64()
-            .map(|tasks| (tasks, number(rate, "per_ms"), number(rate, "burst")));
-        queue.rated.clear();
-    }
-
     /// An entry is over: who waits has no task to wait for, and shares are counted anew for keys without one.
     pub(super) fn end_entry(&mut self) -> Checked {
         self.coverage.entries += 1;
+        self.check_watchers()?;
         let queues: BTreeSet<String> = (self.known.tasks.values())
             .map(|task| task.queue.clone())
             .collect();
@@ -593,6 +679,7 @@ impl Checker {
             let ready = self.known.deliverable(&queue);
             let settings = self.known.queues.entry(queue.clone()).or_default();
             if settings.rate.is_none()
+                && settings.key_rate.is_none()
                 && let Some(id) = ready.first()
                 && self
                     .waiters
@@ -669,6 +756,8 @@ impl Checker {
         QueueCoverage {
             expired: self.known.expired,
             moved: self.known.moved,
+            delayed_by_policy: self.known.delayed,
+            released: self.known.released,
             groups: self.known.later.groups_completed,
             ticks: self.known.later.ticks,
             ..self.coverage

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 /// The queue of these tasks.
 pub(super) const LATER: &str = "later";
+/// Name of the schedule with an interval, and of the one that lists its ticks.
+pub(super) const INTERVAL: &str = "s";
+pub(super) const LIST: &str = "l";
 
 /// A group that was opened and is not complete.
 #[derive(Debug, Clone, Default)]
@@ -24,11 +27,21 @@ struct KnownSchedule {
     next_ms: u64,
 }
 
+/// A schedule that lists its ticks, and adds one task for each.
+#[derive(Debug, Clone)]
+struct KnownList {
+    payload: String,
+    ticks: BTreeSet<u64>,
+}
+
 /// What the queue adds on its own.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LaterTasks {
     groups: BTreeMap<String, KnownGroup>,
     schedule: Option<KnownSchedule>,
+    list: Option<KnownList>,
+    /// Names of schedules that are paused.
+    paused: BTreeSet<String>,
     /// Tasks that were added and not delivered, by payload.
     added: BTreeMap<String, u64>,
     pub(super) groups_completed: u64,
@@ -88,6 +101,7 @@ impl LaterTasks {
     }
 
     pub(super) fn set_schedule(&mut self, payload: &str, every_ms: u64, now_ms: u64) {
+        self.paused.remove(INTERVAL);
         self.schedule = Some(KnownSchedule {
             payload: payload.to_owned(),
             every_ms,
@@ -95,13 +109,48 @@ impl LaterTasks {
         });
     }
 
-    pub(super) fn delete_schedule(&mut self) {
-        self.schedule = None;
+    pub(super) fn set_list(&mut self, payload: &str, ticks: &[Value]) {
+        self.paused.remove(LIST);
+        self.list = Some(KnownList {
+            payload: payload.to_owned(),
+            ticks: ticks.iter().filter_map(Value::as_u64).collect(),
+        });
     }
 
-    /// A wake-up adds one task for all ticks that have passed.
+    /// Whether a schedule exists: the one with an interval, or the one with a list.
+    pub(super) fn has_schedule(&self, name: &str) -> bool {
+        match name {
+            LIST => self.list.is_some(),
+            _ => self.schedule.is_some(),
+        }
+    }
+
+    pub(super) fn pause_schedule(&mut self, name: &str, is_paused: bool) {
+        if is_paused {
+            self.paused.insert(name.to_owned());
+        } else {
+            self.paused.remove(name);
+        }
+    }
+
+    pub(super) fn delete_schedule(&mut self, name: &str) {
+        match name {
+            LIST => self.list = None,
+            _ => self.schedule = None,
+        }
+    }
+
+    /// A wake-up adds one task for each listed tick that has passed, and one for all of an interval.
     pub(super) fn tick(&mut self, now_ms: u64) {
-        let Some(schedule) = &mut self.schedule else {
+        if let Some(list) = self.list.as_mut().filter(|_| !self.paused.contains(LIST)) {
+            let later = list.ticks.split_off(&(now_ms + 1));
+            let passed = std::mem::replace(&mut list.ticks, later).len();
+            let payload = list.payload.clone();
+            self.ticks += passed as u64;
+            (0..passed).for_each(|_| self.add(payload.clone()));
+        }
+        let is_running = !self.paused.contains(INTERVAL);
+        let Some(schedule) = self.schedule.as_mut().filter(|_| is_running) else {
             return;
         };
         if schedule.next_ms > now_ms {

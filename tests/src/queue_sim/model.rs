@@ -34,6 +34,11 @@ pub(super) struct KnownTask {
     pub(super) fairness_key: String,
     pub(super) ordering_key: Option<String>,
     pub(super) dedupe_key: Option<String>,
+    /// The key ends at a fixed time.
+    pub(super) dedupe_is_timed: bool,
+    pub(super) retry: Option<KnownRetry>,
+    /// Tasks that must be done before.
+    pub(super) after: BTreeSet<u64>,
     pub(super) group: Option<String>,
     /// When it dies without a delivery.
     pub(super) expires_ms: Option<u64>,
@@ -64,6 +69,9 @@ impl KnownTask {
             fairness_key: String::new(),
             ordering_key: None,
             dedupe_key: None,
+            dedupe_is_timed: false,
+            retry: None,
+            after: BTreeSet::new(),
             group: None,
             expires_ms: None,
             stage: Stage::Waiting,
@@ -77,6 +85,34 @@ impl KnownTask {
     }
 }
 
+/// When a task that failed is tried again.
+#[derive(Debug, Clone)]
+pub(super) struct KnownRetry {
+    backoff: String,
+    base_ms: u64,
+    max_ms: u64,
+}
+
+impl KnownRetry {
+    pub(super) fn of(retry: &Value) -> Option<Self> {
+        Some(Self {
+            backoff: retry["backoff"].as_str()?.to_owned(),
+            base_ms: retry["base_ms"].as_u64()?,
+            max_ms: retry["max_ms"].as_u64()?,
+        })
+    }
+
+    /// The delay after an attempt, counted from 1.
+    fn delay_ms(&self, attempt: u64) -> u64 {
+        let grown = match self.backoff.as_str() {
+            "fixed" => self.base_ms,
+            "linear" => self.base_ms * attempt,
+            _ => self.base_ms << (attempt - 1).min(20),
+        };
+        grown.min(self.max_ms)
+    }
+}
+
 /// Settings of a queue.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownQueue {
@@ -87,6 +123,13 @@ pub(super) struct KnownQueue {
     pub(super) rate: Option<(u64, u64, u64)>,
     /// Times of the deliveries since the rate was set.
     pub(super) rated: Vec<u64>,
+    /// The same for each fairness key.
+    pub(super) key_rate: Option<(u64, u64, u64)>,
+    pub(super) key_rated: BTreeMap<String, Vec<u64>>,
+    /// Most tasks that are not dead, and whether the oldest makes room for another.
+    pub(super) max_length: Option<u64>,
+    pub(super) drops_oldest: bool,
+    pub(super) retry: Option<KnownRetry>,
     /// Deliveries to each other key while a key waits, by priority and key.
     pub(super) passed_over: BTreeMap<(i64, String), BTreeMap<String, u64>>,
     /// Deliveries of a key in one turn.
@@ -116,6 +159,10 @@ pub(super) struct Known {
     pub(super) later: LaterTasks,
     pub(super) expired: u64,
     pub(super) moved: u64,
+    /// Attempts that a retry policy delayed.
+    pub(super) delayed: u64,
+    /// Tasks that went on because another one was done.
+    pub(super) released: u64,
 }
 
 impl Known {
@@ -144,13 +191,60 @@ impl Known {
             } else if task.stage == Stage::Waiting {
                 task.is_ready = true;
             } else if task.is_cancelled {
-                self.remove(id);
+                self.remove(id, now_ms);
             } else if task.attempt >= task.max_attempts {
                 self.die(id, now_ms, true);
             } else {
-                (task.stage, task.due_ms, task.is_ready) =
-                    (Stage::Waiting, task.lease_until_ms, true);
+                self.try_again(id, now_ms, None);
             }
+        }
+    }
+
+    /// An attempt has failed, and another one follows after this delay, or that of the retry policy.
+    pub(super) fn try_again(&mut self, id: u64, now_ms: u64, delay_ms: Option<u64>) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let queue = self.queues.get(&task.queue);
+        let retry = task.retry.as_ref();
+        let retry = retry.or_else(|| queue.and_then(|queue| queue.retry.as_ref()));
+        let by_policy = retry.map_or(0, |retry| retry.delay_ms(task.attempt));
+        self.delayed += u64::from(delay_ms.is_none() && by_policy > 0);
+        let delay_ms = delay_ms.unwrap_or(by_policy);
+        (task.stage, task.due_ms, task.is_ready) =
+            (Stage::Waiting, now_ms + delay_ms, delay_ms == 0);
+    }
+
+    /// The tasks of a queue in this stage.
+    pub(super) fn ids(&self, queue: &str, stage: Stage) -> Vec<u64> {
+        let tasks = self.tasks.iter();
+        tasks
+            .filter(|(_, task)| task.queue == queue && task.stage == stage)
+            .map(|(&id, _)| id)
+            .collect()
+    }
+
+    /// Whether a queue has as many tasks as it may have.
+    pub(super) fn is_full(&self, queue: &str) -> bool {
+        let most = self.queues.get(queue).and_then(|known| known.max_length);
+        let live = |task: &&KnownTask| task.queue == queue && task.stage.is_live();
+        most.is_some_and(|most| self.tasks.values().filter(live).count() as u64 >= most)
+    }
+
+    /// The task that a full queue drops: the oldest ready one of the least urgent priority.
+    pub(super) fn dropped_next(&self, queue: &str) -> Option<u64> {
+        self.queues.get(queue).filter(|known| known.drops_oldest)?;
+        let ready = self.tasks.iter().filter(|(_, task)| {
+            task.queue == queue && task.stage == Stage::Waiting && task.is_ready
+        });
+        let first = ready.min_by_key(|(id, task)| (std::cmp::Reverse(task.priority), **id));
+        first.map(|(&id, _)| id)
+    }
+
+    /// A task is done: those that waited for it go on.
+    pub(super) fn release_dependents(&mut self, id: u64) {
+        for task in self.tasks.values_mut() {
+            self.released += u64::from(task.after.remove(&id));
         }
     }
 
@@ -187,8 +281,8 @@ impl Known {
         (task.due_ms, task.is_ready) = (now_ms, true);
     }
 
-    /// Removes a task that is not done.
-    pub(super) fn remove(&mut self, id: u64) {
+    /// Removes a task that is not done. Those that waited for it are dead.
+    pub(super) fn remove(&mut self, id: u64, now_ms: u64) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -200,6 +294,16 @@ impl Known {
             let key = (task.queue.clone(), key.clone());
             if self.dedupe.get(&key).is_some_and(|(known, _)| *known == id) {
                 self.dedupe.remove(&key);
+            }
+        }
+        let waits = |(_, task): &(&u64, &KnownTask)| task.after.contains(&id);
+        let dependents: Vec<u64> = self.tasks.iter().filter(waits).map(|(&id, _)| id).collect();
+        for dependent in dependents {
+            if let Some(task) = self.tasks.get_mut(&dependent) {
+                task.after.remove(&id);
+                if task.stage == Stage::Waiting {
+                    self.die(dependent, now_ms, false);
+                }
             }
         }
     }
@@ -225,6 +329,9 @@ impl Known {
             if before {
                 return Some("an earlier task with its ordering key is not done");
             }
+        }
+        if !task.after.is_empty() {
+            return Some("a task for which it waits is not done");
         }
         let queue = self.queues.get(&task.queue)?;
         if queue.paused {

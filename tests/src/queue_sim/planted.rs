@@ -39,13 +39,25 @@ pub enum PlantedQueueFault {
     TicksTooOften,
     WeightsMultiplied,
     ResultsForgotten,
+    LengthsForgotten,
+    OverflowRefused,
+    KeyRatesForgotten,
+    RetryPoliciesForgotten,
+    DedupeWindowsForgotten,
+    LaterTasksNotKept,
+    PurgesForgotten,
+    RedrivesForgotten,
+    DependenciesForgotten,
+    EndsNotTold,
+    SchedulePausesForgotten,
+    ListedTicksLost,
 }
 
 use PlantedQueueFault as Fault;
 
 impl PlantedQueueFault {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 42] = [
         Self::TasksLost,
         Self::TasksDeliveredTwice,
         Self::StaleTokensWork,
@@ -76,6 +88,18 @@ impl PlantedQueueFault {
         Self::TicksTooOften,
         Self::WeightsMultiplied,
         Self::ResultsForgotten,
+        Self::LengthsForgotten,
+        Self::OverflowRefused,
+        Self::KeyRatesForgotten,
+        Self::RetryPoliciesForgotten,
+        Self::DedupeWindowsForgotten,
+        Self::LaterTasksNotKept,
+        Self::PurgesForgotten,
+        Self::RedrivesForgotten,
+        Self::DependenciesForgotten,
+        Self::EndsNotTold,
+        Self::SchedulePausesForgotten,
+        Self::ListedTicksLost,
     ];
 }
 
@@ -175,6 +199,11 @@ impl FaultyQueue {
                 }
             }
             (Fault::PausesForgotten, "pause") => accepted(json!({})),
+            (Fault::SchedulePausesForgotten, "pause_schedule") => accepted(json!({})),
+            (Fault::PurgesForgotten, "purge") if fields["dead"] == true => {
+                accepted(json!({"removed": 0, "more": false}))
+            }
+            (Fault::RedrivesForgotten, "redrive") => accepted(json!({"redriven": 0})),
             (Fault::CancelForgotten, "cancel") if self.is_chosen() => {
                 accepted(json!({"state": "cancelled"}))
             }
@@ -199,10 +228,22 @@ impl FaultyQueue {
             (Some(Fault::DeadLettersForgotten), "configure") => &["dead_letter"],
             (Some(Fault::GroupsForgotten), "enqueue") => &["group"],
             (Some(Fault::ResultsForgotten), "ack") => &["result", "result_ttl_ms"],
+            (Some(Fault::LengthsForgotten), "configure") => &["max_length"],
+            (Some(Fault::OverflowRefused), "configure") => &["overflow"],
+            (Some(Fault::KeyRatesForgotten), "configure") => &["key_rate"],
+            (Some(Fault::RetryPoliciesForgotten), "configure" | "enqueue") => &["retry"],
+            (Some(Fault::DedupeWindowsForgotten), "enqueue") => &["dedupe_window_ms"],
+            (Some(Fault::LaterTasksNotKept), "enqueue") => &["dedupe_keep"],
+            (Some(Fault::DependenciesForgotten), "enqueue") => &["after"],
             _ => &[],
         };
         for field in dropped {
             fields.remove(*field);
+        }
+        if self.planted == Some(Fault::ListedTicksLost)
+            && let Some(ticks) = fields.get_mut("at_ms").and_then(Value::as_array_mut)
+        {
+            ticks.truncate(1);
         }
         if self.planted == Some(Fault::LeasesShortened)
             && name == "reserve"
@@ -292,6 +333,9 @@ impl FaultyQueue {
                 (reply.token, body)
             })
             .collect();
+        if self.planted == Some(Fault::EndsNotTold) {
+            replies.retain(|(_, reply)| reply["state"].is_null());
+        }
         if self.planted == Some(Fault::WaitersOutOfOrder) {
             let waiting = self.queue.waiting();
             for (token, _) in &mut replies {

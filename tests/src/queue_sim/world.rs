@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 
 use super::QueueCoverage;
 use super::cluster::{QueueCluster, RequestKey, Response};
-use super::later::LATER;
+use super::later::{INTERVAL, LATER, LIST};
 use super::planted::PlantedQueueFault;
 use crate::sim::rng::Rng;
 
 /// Queues of producers. Dead tasks of the first one may move to `letters`, and the queue adds tasks to `later` on its own.
 const QUEUES: [&str; 3] = ["a", "b", "c"];
-const ALL_QUEUES: [&str; 5] = ["a", "b", "c", "letters", LATER];
+/// A queue of plain tasks, whose length may be limited.
+const SHORT: &str = "short";
+const ALL_QUEUES: [&str; 6] = ["a", "b", "c", "letters", LATER, SHORT];
 const CLIENTS: usize = 6;
 
 /// A task in the hands of a worker.
@@ -57,6 +59,12 @@ struct Habits {
     letters: u64,
     groups: u64,
     schedules: u64,
+    lengths: u64,
+    retries: u64,
+    purges: u64,
+    redrives: u64,
+    after: u64,
+    watches: u64,
 }
 
 impl Habits {
@@ -79,6 +87,14 @@ impl Habits {
             letters: if ordering == 0 { of(&[0, 1000]) } else { 0 },
             groups: of(&[0, 0, 150]),
             schedules: of(&[0, 0, 15]),
+            lengths: of(&[0, 0, 150]),
+            retries: of(&[0, 0, 400]),
+            purges: of(&[0, 0, 0, 8]),
+            // A dead task that returns to its line is older than the one whose turn it is.
+            redrives: if ordering == 0 { of(&[0, 0, 20]) } else { 0 },
+            // Two tasks could wait for each other: one in the line of the other.
+            after: if ordering == 0 { of(&[0, 0, 200]) } else { 0 },
+            watches: of(&[0, 0, 60]),
         }
     }
 }
@@ -116,6 +132,7 @@ impl World {
                 self.operate()?;
             }
             self.relate()?;
+            self.clean_up()?;
             let client = self.rng.place(CLIENTS);
             self.act(client)?;
             if step % 16 == 0 {
@@ -137,9 +154,43 @@ impl World {
                 }
             }
         }
+        if self.rng.chance(self.habits.lengths * 6) {
+            self.limit_length()?;
+        }
+        if self.rng.chance(self.habits.retries) {
+            let retry = json!({"queue": QUEUES[1], "retry": self.retry()});
+            self.send_new(&json!({ "configure": retry }))?;
+        }
         if self.rng.chance(self.habits.letters) {
             let letters = json!({"queue": QUEUES[0], "dead_letter": "letters"});
             self.send_new(&json!({ "configure": letters }))?;
+        }
+        Ok(())
+    }
+
+    /// Changes how many tasks the short queue may have, and what happens to more.
+    fn limit_length(&mut self) -> Result<(), String> {
+        let most = self.rng.between(1, 5);
+        let overflow = self.rng.pick(&["refuse", "drop_oldest", "drop_oldest"]);
+        let length = json!({"queue": SHORT, "max_length": most, "overflow": overflow});
+        self.send_new(&json!({ "configure": length })).map(drop)
+    }
+
+    fn retry(&mut self) -> Value {
+        let backoff = self.rng.pick(&["fixed", "linear", "exponential"]);
+        let base_ms = self.rng.between(1, 400);
+        json!({"backoff": backoff, "base_ms": base_ms, "max_ms": base_ms * 3})
+    }
+
+    /// An operator removes or returns tasks.
+    fn clean_up(&mut self) -> Result<(), String> {
+        let queue = self.rng.pick(&QUEUES);
+        if self.rng.chance(self.habits.purges) {
+            let purge = json!({"queue": queue, "dead": self.rng.chance(500)});
+            self.send_new(&json!({ "purge": purge }))?;
+        }
+        if self.rng.chance(self.habits.redrives) {
+            self.send_new(&json!({"redrive": {"queue": queue}}))?;
         }
         Ok(())
     }
@@ -167,8 +218,21 @@ impl World {
             let task = json!({"queue": LATER, "payload": format!("tick-{}", self.payload)});
             let every_ms = self.rng.between(1000, 3000);
             let schedule =
-                json!({"name": "s", "every_ms": every_ms, "catch_up": "last", "task": task});
+                json!({"name": INTERVAL, "every_ms": every_ms, "catch_up": "last", "task": task});
             self.send_new(&json!({ "set_schedule": schedule }))?;
+        }
+        if self.rng.chance(self.habits.schedules) {
+            self.payload += 1;
+            let task = json!({"queue": LATER, "payload": format!("tick-{}", self.payload)});
+            let now_ms = self.cluster.queue.queue.time_ms();
+            let at_ms: Vec<u64> = (0..4).map(|_| now_ms + self.rng.between(1, 3000)).collect();
+            let schedule = json!({"name": LIST, "at_ms": at_ms, "catch_up": "all", "task": task});
+            self.send_new(&json!({ "set_schedule": schedule }))?;
+        }
+        if self.rng.chance(2 * self.habits.schedules) {
+            let pause =
+                json!({"name": self.rng.pick(&[INTERVAL, LIST]), "paused": self.rng.chance(500)});
+            self.send_new(&json!({ "pause_schedule": pause }))?;
         }
         Ok(())
     }
@@ -210,6 +274,9 @@ impl World {
     }
 
     fn operate(&mut self) -> Result<(), String> {
+        if self.rng.chance(self.habits.lengths) {
+            self.limit_length()?;
+        }
         let queue = self.rng.pick(&QUEUES);
         let command = match self.rng.below(6) {
             0 => json!({"pause": {"queue": queue}}),
@@ -220,15 +287,17 @@ impl World {
                     most => most.into(),
                 };
                 let (concurrency, key_concurrency) = (most(&[0, 1, 2, 4]), most(&[0, 0, 1, 2]));
-                let rate = match self.rng.below(3) {
+                let mut rate = || match self.rng.below(3) {
                     0 => {
                         json!({"tasks": self.rng.between(1, 5), "per_ms": self.rng.between(50, 500),
                                 "burst": self.rng.between(1, 3)})
                     }
                     _ => Value::Null,
                 };
+                let (rate, key_rate) = (rate(), rate());
                 json!({"configure": {"queue": queue, "concurrency": concurrency,
-                                     "key_concurrency": key_concurrency, "rate": rate}})
+                                     "key_concurrency": key_concurrency, "rate": rate,
+                                     "key_rate": key_rate}})
             }
         };
         self.send_new(&command).map(drop)
@@ -280,8 +349,16 @@ impl World {
             let id = self.cluster.checker.known.tasks.keys().nth(at).copied();
             return json!({"cancel": {"id": id}});
         }
+        if known > 0 && self.rng.chance(self.habits.watches) {
+            let at = self.rng.place(known);
+            let id = self.cluster.checker.known.tasks.keys().nth(at).copied();
+            return json!({"wait_for": {"id": id, "wait_ms": self.rng.between(1, 3000)}});
+        }
         if self.rng.chance(self.habits.batches) {
             return self.batch(at);
+        }
+        if is_producer && self.rng.chance(self.habits.lengths * 3) {
+            return self.enqueue_short();
         }
         if is_producer || self.rng.chance(50) {
             return self.enqueue();
@@ -348,6 +425,17 @@ impl World {
         json!({ name: fields })
     }
 
+    /// A task for the queue whose length is limited.
+    fn enqueue_short(&mut self) -> Value {
+        self.payload += 1;
+        let mut task = json!({"queue": SHORT, "payload": self.payload,
+                              "priority": self.rng.below(3)});
+        if self.rng.chance(self.habits.fairness) {
+            task["fairness_key"] = self.rng.pick(&["x", "y"]).into();
+        }
+        json!({ "enqueue": task })
+    }
+
     fn enqueue(&mut self) -> Value {
         self.payload += 1;
         let mut task = json!({"queue": self.rng.pick(&QUEUES), "payload": self.payload,
@@ -366,6 +454,19 @@ impl World {
         }
         if self.rng.chance(self.habits.dedupe) {
             task["dedupe_key"] = format!("d{}", self.rng.below(12)).into();
+            task["dedupe_keep"] = self.rng.pick(&["first", "last", "debounce"]).into();
+            if self.rng.chance(500) {
+                task["dedupe_window_ms"] = self.rng.between(50, 5000).into();
+            }
+        }
+        if self.rng.chance(self.habits.retries) {
+            task["retry"] = self.retry();
+        }
+        let known = self.cluster.checker.known.tasks.len();
+        if known > 0 && self.rng.chance(self.habits.after) {
+            let at = self.rng.place(known);
+            let id = self.cluster.checker.known.tasks.keys().nth(at).copied();
+            task["after"] = json!([id]);
         }
         if self.rng.chance(self.habits.ttl) {
             task["ttl_ms"] = self.rng.between(20, 1500).into();
@@ -382,13 +483,17 @@ impl World {
             let group = format!("g{}", self.group.0);
             self.send_new(&json!({"close_group": {"group": group}}))?;
         }
-        self.send_new(&json!({"delete_schedule": {"name": "s"}}))?;
+        for name in [INTERVAL, LIST] {
+            self.send_new(&json!({"delete_schedule": {"name": name}}))?;
+        }
         for queue in ALL_QUEUES {
             let none = Value::Null;
             self.send_new(&json!({"configure": {"queue": queue, "concurrency": none,
-                                                "key_concurrency": none, "rate": none}}))?;
+                                                "key_concurrency": none, "rate": none,
+                                                "key_rate": none}}))?;
             self.send_new(&json!({"resume": {"queue": queue}}))?;
         }
+        self.send_new(&json!({"configure": {"queue": SHORT, "max_length": Value::Null}}))?;
         let mut idle = 0;
         while idle < 3 {
             self.cluster.clock_ms += 61_000;
@@ -400,6 +505,10 @@ impl World {
             };
             let tasks = reply["tasks"].as_array().cloned().unwrap_or_default();
             idle = if tasks.is_empty() { idle + 1 } else { 0 };
+            // Tasks that wait for a dead one go on, or die.
+            for queue in ALL_QUEUES {
+                self.send_new(&json!({"purge": {"queue": queue, "dead": true}}))?;
+            }
             for task in tasks {
                 self.send_new(&json!({"ack": {"id": task["id"], "token": task["token"]}}))?;
             }

@@ -89,3 +89,23 @@ async fn lists_show_tasks_keys_workers_and_what_is_stuck_in_pages() {
         "{stuck}"
     );
 }
+
+/// To take each key out of the turns by itself would cost more than one command may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_thousands_of_fairness_keys_is_one_bounded_command() {
+    const KEYS: u64 = 40_000;
+    let client = shared().await;
+    let keys: Vec<u64> = (0..KEYS).collect();
+    for keys in keys.chunks(1000) {
+        let task = |key: &u64| json!({"enqueue": {"queue": "keyed", "payload": key, "fairness_key": format!("key-{key}")}});
+        let commands: Vec<Value> = keys.iter().map(task).collect();
+        client
+            .send(json!({"batch": {"commands": commands, "all_or_nothing": true}}))
+            .await;
+    }
+    let purged = client.send(json!({"purge": {"queue": "keyed"}})).await;
+    assert_eq!(purged, json!({"removed": 4096, "more": true}));
+    // The others keep their turns.
+    let delivered = client.reserve_now("keyed", 3).await;
+    assert_eq!(payloads(&delivered), [4096, 4097, 4098]);
+}

@@ -49,6 +49,8 @@ pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     /// The state machine has applied the entries up to this index. The replies are those to commands of this node's
     /// clients.
     Applied(Index, Vec<Reply<M::Reply>>),
+    /// An entry that was applied has given earlier commands their replies. Their clients may wait at other nodes.
+    WaitsEnded,
     /// The state machine has restored this snapshot.
     Restored(SnapshotMeta),
     /// The state machine has taken a snapshot; `None` if that failed.

@@ -61,9 +61,13 @@ pub(super) fn run_machine<M: ReplicatedStateMachine>(
     let mut writer = None;
     while let Some(task) = next_task(&mut applier, tasks) {
         let done = match task {
-            MachineTask::Apply(entries) => applier
-                .apply(session, entries)
-                .map(|replies| Input::Applied(applier.last().index, replies)),
+            MachineTask::Apply(entries) => {
+                let applied = applier.apply(session, entries);
+                if applied.is_ok() && applier.has_ended_waits() {
+                    inbox.notify(DriverEvent::Input(Input::WaitsEnded, None));
+                }
+                applied.map(|replies| Input::Applied(applier.last().index, replies))
+            }
             MachineTask::Query(query, client) => {
                 let QuerySender {
                     outcome,

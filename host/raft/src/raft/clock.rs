@@ -6,7 +6,7 @@
 //! Rules, with the bound [`CoreConfig::max_clock_skew`](crate::raft::CoreConfig):
 //!
 //! 1. A leader stamps entries with its own clock, but no later than the cluster's clock plus the bound. If its own clock is
-//!    outside of the bound, it stamps them with the cluster's clock.
+//!    outside of the bound, or the clocks that it knows differ by more than the bound, it stamps them with the cluster's clock.
 //! 2. The time in the log never decreases. If it is ahead of rule 1, it continues at the speed of the leader's monotonic
 //!    clock. So it never stands still, and never repeats.
 //! 3. A node whose clock is outside of the bound transfers its leadership, and delays its campaigns.
@@ -461,7 +461,9 @@ impl Clocks {
             return self.own.filter(|_| may_use_own);
         };
         let own = self.own?;
-        if range.distance_of(own).abs() > bound {
+        // While the clocks that are known leave it open by more than the bound, this node's clock may be the wrong one: after a jump of
+        // it the first report of another node tells only that one of the two is wrong.
+        if range.distance_of(own).abs() > bound || range.width() > bound {
             return Some(range.low);
         }
         Some(own.min(range.low.saturating_add(bound)))

@@ -1,5 +1,7 @@
 //! The leader's side of replication and commitment: §5.3, §5.4.2.
 
+use std::time::Duration;
+
 use crate::entry::{Entry, Payload};
 use crate::identity::Sender;
 use crate::ids::{Index, LogId, NodeId};
@@ -132,6 +134,17 @@ impl Core {
         let until = self.now + self.config.election_timeout_min;
         if let Some(peer) = self.role.peer_mut(peer) {
             peer.eager_until = until;
+        }
+    }
+
+    /// An entry has ended the waits of clients that may be connected to any node: a commit index that is delayed is sent now.
+    pub fn announce_commit(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        if let Some(leader) = self.role.as_leader_mut()
+            && let Some(deadline) = &mut leader.commit_notice_deadline
+        {
+            *deadline = now;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::report::{Report, Target};
 
 const QUEUE: &str = "delayed";
 /// Tasks of one command.
-const BATCH: u64 = 500;
+const BATCH: u64 = 1000;
 const PRODUCERS: u64 = 8;
 const WORKERS: usize = 16;
 /// Most tasks of one delivery.
@@ -24,7 +24,7 @@ const MAX: u64 = 200;
 /// Deliveries a second: the tasks fall due over a time that follows from it.
 const RATE: u64 = 2500;
 /// Time to put so many tasks, before the first one falls due.
-const PUTS_PER_SECOND: u64 = 20_000;
+const PUTS_PER_SECOND: u64 = 50_000;
 /// A memory of the guest that holds a million tasks.
 const MEMORY: &str = "2147483648";
 /// Log time and delays have this resolution.
@@ -34,11 +34,17 @@ const LATE_US: f64 = 50_000.0;
 /// By how much the clock of a node jumps, in milliseconds.
 const JUMPS_MS: [i64; 6] = [3_600_000, 0, -3_600_000, 0, 31_536_000_000, 0];
 
-/// When each task was sent and stored, and how long it is delayed: microseconds since `begun`.
+/// The leader is killed when these parts of the tasks have been delivered.
+const KILLS: [f64; 2] = [1.0 / 3.0, 2.0 / 3.0];
+
+/// When each task is due. By the clock of the clients, which does not jump, in microseconds since `begun`: not before `earliest`,
+/// counted from when it was sent, and no later than `latest`, counted from when it was stored. By the time of the log, in
+/// milliseconds: not before `by_log`.
 struct Times {
     begun: Instant,
     earliest: Vec<AtomicU64>,
     latest: Vec<AtomicU64>,
+    by_log: Vec<AtomicU64>,
 }
 
 impl Times {
@@ -50,8 +56,14 @@ impl Times {
 /// What the workers saw.
 #[derive(Default)]
 struct Seen {
+    /// How late tasks came in their first attempt.
     late: Latencies,
+    /// Before their time by the log.
     early: u64,
+    /// How early tasks came by the clock of the clients.
+    early_by_clock: Latencies,
+    /// Delivered, but first in an attempt whose response was lost.
+    lost: u64,
     again: u64,
     tasks: u64,
 }
@@ -67,6 +79,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         begun: Instant::now(),
         earliest: (0..count).map(|_| AtomicU64::new(0)).collect(),
         latest: (0..count).map(|_| AtomicU64::new(0)).collect(),
+        by_log: (0..count).map(|_| AtomicU64::new(0)).collect(),
     });
     let addresses = queue.addresses();
     produce(&times, &addresses, count).await;
@@ -83,6 +96,8 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         let one = one.expect("a worker that does not panic");
         seen.late.merge(&one.late);
         seen.early += one.early;
+        seen.early_by_clock.merge(&one.early_by_clock);
+        seen.lost += one.lost;
         seen.again += one.again;
         seen.tasks += one.tasks;
     }
@@ -98,7 +113,19 @@ fn tell(report: &mut Report, seen: &Seen, count: u64, put: Duration) {
         seen.again as f64,
         "tasks",
     );
-    report.line("  delivered early", seen.early as f64, "tasks");
+    report.line(
+        "  delivered in a later attempt, because the response of the first was lost",
+        seen.lost as f64,
+        "tasks",
+    );
+    report.line("  early by the time of the log", seen.early as f64, "tasks");
+    let early = &seen.early_by_clock;
+    report.line(
+        "  early by a clock that did not jump",
+        early.count() as f64,
+        "tasks",
+    );
+    report.line("    by, most", early.max_us() as f64, "µs");
     let late = |quantile| seen.late.quantile_us(quantile) as f64;
     report.line("  late, p50", late(0.5), "µs");
     report.duel(
@@ -144,6 +171,7 @@ async fn put_batch(times: &Times, client: &mut TaskQueueClient, first: u64, firs
             due_ms.saturating_sub(sent_us / 1000)
         })
         .collect();
+    let log_ms = log_time_ms(client).await;
     let commands: Vec<Value> = tasks
         .clone()
         .zip(&delays)
@@ -164,7 +192,15 @@ async fn put_batch(times: &Times, client: &mut TaskQueueClient, first: u64, firs
         let at = usize::try_from(task).expect("a position");
         times.earliest[at].store(sent_us + delay_ms * 1000, Ordering::Relaxed);
         times.latest[at].store(stored_us + delay_ms * 1000, Ordering::Relaxed);
+        times.by_log[at].store(log_ms + delay_ms, Ordering::Relaxed);
     }
+}
+
+/// The time of the log. Later entries have no earlier one.
+async fn log_time_ms(client: &mut TaskQueueClient) -> u64 {
+    let shown = client.query(br#"{"schedules":{}}"#).await;
+    let shown = shown.unwrap_or_else(|why| panic!("{why}"));
+    shown["now_ms"].as_u64().expect("a time")
 }
 
 /// Takes and acknowledges tasks until all have been delivered.
@@ -211,25 +247,33 @@ impl Seen {
         }
         delivered.fetch_add(1, Ordering::Relaxed);
         self.tasks += 1;
-        if received_us + RESOLUTION_US < times.earliest[at].load(Ordering::Relaxed) {
-            self.early += 1;
+        let by_log = task["lease_until_ms"].as_u64().expect("a time") - LEASE_MS;
+        self.early += u64::from(by_log < times.by_log[at].load(Ordering::Relaxed));
+        let earliest = times.earliest[at].load(Ordering::Relaxed);
+        if let Some(early) = earliest.checked_sub(received_us + RESOLUTION_US) {
+            self.early_by_clock.record(Duration::from_micros(early));
+        }
+        if task["attempt"] != 1 {
+            self.lost += 1;
+            return;
         }
         let late = received_us.saturating_sub(latest);
         self.late.record(Duration::from_micros(late));
     }
 }
 
-/// Lets a clock jump every few seconds, and kills the leader once, when half of the tasks have been delivered.
+/// Lets a clock jump every few seconds, and kills the leader a few times.
 async fn trouble(queue: &mut TaskQueue, clocks: &WallClocks, delivered: &AtomicU64, count: u64) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
-    let (mut step, mut killed) = (0, false);
+    let mut step = 0;
+    let mut kills = KILLS.iter().peekable();
     while delivered.load(Ordering::Relaxed) < count {
         every.tick().await;
         // One node at a time, and right again before the next one.
         clocks.set_ahead_ms(step / 2 % 3, JUMPS_MS[step % JUMPS_MS.len()]);
         step += 1;
-        if delivered.load(Ordering::Relaxed) > count / 2 && !killed {
-            killed = true;
+        let part = delivered.load(Ordering::Relaxed) as f64 / count as f64;
+        if kills.next_if(|at| **at < part).is_some() {
             queue.restart_leader().await;
         }
     }

@@ -25,6 +25,9 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     };
     let (mut worker, mut producer) = (open().await, open().await);
     let mut latencies = Latencies::default();
+    let mut at_follower = Latencies::default();
+    let follower = TaskQueueClient::open(&queue.addresses()[1], QUEUE, options.payload).await;
+    let mut other = follower.unwrap_or_else(|why| panic!("{why}"));
     let mut syncs = Vec::new();
     for _ in 0..options.rounds {
         // The speed of the disk drifts: it is measured between the turns.
@@ -32,12 +35,23 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         let begun = Instant::now();
         while begun.elapsed() < options.turn() {
             latencies.record(one(&mut worker, &mut producer).await);
+            at_follower.record(one(&mut other, &mut producer).await);
         }
     }
     let sync_us = disk::median(&mut syncs).as_secs_f64() * 1e6;
     let (p50, p99) = (latencies.quantile_us(0.5), latencies.quantile_us(0.99));
     report.line("put to a waiting worker, p50", p50 as f64, "µs");
     report.line("  meanwhile: append 4 KiB + fdatasync, p50", sync_us, "µs");
+    let slow = syncs.get(syncs.len() * 99 / 100).copied();
+    let slow_us = slow.unwrap_or_default().as_secs_f64() * 1e6;
+    report.line("  meanwhile: append 4 KiB + fdatasync, p99", slow_us, "µs");
+    for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
+        report.line(
+            &format!("  … at a follower, {name}"),
+            at_follower.quantile_us(quantile) as f64,
+            "µs",
+        );
+    }
     report.duel(
         "put to a waiting worker, p99, against 2 syncs + 2 ms",
         p99 as f64,

@@ -5,6 +5,7 @@
 mod options;
 mod planted;
 mod print;
+mod queue;
 mod seeds;
 
 use std::process::ExitCode;
@@ -21,6 +22,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let well = match (options.single(), options.planted) {
+        (_, planted) if options.queue => {
+            sim::quiet_panics();
+            if planted.is_some() {
+                queue::hunt_all(&options)
+            } else {
+                queue::run(&options)
+            }
+        }
         (Some(config), _) if options.trace => trace(&config),
         (_, Some(None)) => {
             sim::quiet_panics();

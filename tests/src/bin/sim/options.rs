@@ -13,7 +13,7 @@ const HUNT: Range<u64> = 0..1000;
 /// Simulates clusters under faults, and checks what must hold.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  sim --seeds 0..20000           many runs, and a table of what was exercised\n  sim --planted                  plants each fault and prints which seed catches it\n  sim --planted VoteNotSynced    runs the seeds with this fault planted\n  sim --seed 17 --trace          prints every event of one run"
+    after_help = "Examples:\n  sim --seeds 0..20000           many runs, and a table of what was exercised\n  sim --planted                  plants each fault and prints which seed catches it\n  sim --planted VoteNotSynced    runs the seeds with this fault planted\n  sim --seed 17 --trace          prints every event of one run\n  sim --queue --seeds 0..10000   many runs of the task queue alone"
 )]
 pub(crate) struct Options {
     /// Seeds from A to below B. [default: 0..200; with --planted alone 0..1000]
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Plants a fault, by its name, as in `VoteNotSynced`. Without a name: each in turn, until a seed catches it.
     #[arg(long, value_name = "NAME", num_args = 0..=1, value_parser = planted)]
     pub(crate) planted: Option<Option<Planted>>,
+    /// Simulates the task queue instead of clusters; with `--planted`, plants each of its faults.
+    #[arg(long, conflicts_with_all = ["trace", "nodes", "clients", "storm_ms", "faults", "without"])]
+    pub(crate) queue: bool,
     /// Prints every event of the one seed.
     #[arg(long, requires = "seed")]
     pub(crate) trace: bool,

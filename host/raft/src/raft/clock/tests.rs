@@ -258,3 +258,24 @@ fn a_leader_that_cannot_judge_a_clock_does_not_tell_its_offset() {
     update(&mut clocks, "a b c d e", 0);
     assert_eq!(clocks.offset_of_peer(&"d".into(), at(0)), None);
 }
+
+#[test]
+fn the_first_report_after_a_jump_of_the_own_clock_moves_the_time_by_nothing() {
+    let mut clocks = clocks();
+    report(&mut clocks, "b", EPOCH, 0);
+    report(&mut clocks, "c", EPOCH, 0);
+    update(&mut clocks, "a b c", 0);
+    assert_eq!(clocks.stamp(at(10), false), EPOCH + 10);
+    for (jump, now) in [(HOUR, 20), (2 * HOUR, 30)] {
+        clocks.on_reading(at(now), EPOCH + jump + now);
+        update(&mut clocks, "a b c", now);
+        assert_eq!(clocks.stamp(at(now), false), EPOCH + now);
+        // One of the two clocks is wrong. It is not known which one.
+        report(&mut clocks, "b", EPOCH + now, now);
+        update(&mut clocks, "a b c", now);
+        assert_eq!(clocks.stamp(at(now + 1), false), EPOCH + now + 1);
+        report(&mut clocks, "c", EPOCH + now, now);
+        update(&mut clocks, "a b c", now);
+        assert_eq!(clocks.stamp(at(now + 2), false), EPOCH + now + 2);
+    }
+}

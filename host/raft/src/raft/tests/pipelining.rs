@@ -78,6 +78,24 @@ fn a_peer_with_waiting_clients_gets_the_commit_index_at_once() {
 }
 
 #[test]
+fn an_entry_that_ends_the_waits_of_clients_is_announced_at_once() {
+    let mut config = config("a", "a b");
+    config.limits.commit_delay = Duration::from_secs(3600);
+    let mut node = Node::with(config, HardState::default(), &[]);
+    node.lead();
+    node.propose("x");
+    node.step("b", matched(1, 2));
+    assert_eq!(commits_sent_to_b(&mut node).last(), Some(&(Index(1), 1)));
+    node.core.announce_commit(Duration::ZERO);
+    node.pass(Duration::ZERO);
+    assert_eq!(commits_sent_to_b(&mut node), [(Index(2), 0)]);
+    // There is nothing more to announce.
+    node.core.announce_commit(Duration::ZERO);
+    node.pass(Duration::ZERO);
+    assert_eq!(commits_sent_to_b(&mut node), []);
+}
+
+#[test]
 fn a_new_leader_probes_with_one_message_at_a_time() {
     let mut node = Node::with(narrow(), HardState::default(), &[]);
     node.elect();

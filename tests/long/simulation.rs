@@ -105,3 +105,39 @@ fn the_command_of_a_failure_replays_it_to_the_same_byte() {
     let broken = format!("broken: {}", failure.violation);
     assert!(told.contains(&hash) && told.contains(&broken), "{told}");
 }
+
+/// Only a number of failures ends it. Each is a file with the command that replays it.
+#[test]
+fn a_fleet_writes_each_failure_to_a_file_that_replays_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let failures = dir.path().join("failures");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(["--forever", "--planted", "OneNodeSkips", "--seeds", "0..1"])
+        .args(["--most", "1", "--jobs", "1", "--shrink", "0", "--failures"])
+        .arg(&failures)
+        .output()
+        .expect("the simulation can be started");
+    let told = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{told}");
+    let written: Vec<_> = std::fs::read_dir(&failures)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(written.len(), 1, "{told}");
+    let text = std::fs::read_to_string(&written[0]).expect("a text");
+    let command = text.lines().find(|line| line.starts_with("cargo run"));
+    let (_, arguments) = command
+        .and_then(|command| command.split_once(" -- "))
+        .unwrap_or_else(|| panic!("no command in {text}"));
+    let replayed = std::process::Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("the simulation can be started");
+    assert_eq!(replayed.status.code(), Some(1));
+    let again = String::from_utf8_lossy(&replayed.stdout).into_owned();
+    let hash = again.lines().find_map(|line| {
+        let (_, hash) = line.split_once("hash ")?;
+        hash.split_whitespace().next().map(str::to_owned)
+    });
+    assert!(text.contains(&hash.expect("a hash")), "{text}\n{again}");
+}

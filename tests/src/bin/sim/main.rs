@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p oarlock-tests --bin sim -- --seeds 0..1000`
 
+mod fleet;
 mod options;
 mod planted;
 mod print;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
             }
         }
         (Some(config), _) if options.trace => trace(&config),
+        _ if options.forever => {
+            sim::quiet_panics();
+            fleet::run(&options)
+        }
         (_, Some(None)) => {
             sim::quiet_panics();
             planted::hunt_all(&options)

@@ -1,6 +1,8 @@
 //! The command line.
 
+use std::io;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use oarlock_tests::sim::{Cuts, Part, Planted, SimConfig};
@@ -13,7 +15,7 @@ const HUNT: Range<u64> = 0..1000;
 /// Simulates clusters under faults, and checks what must hold.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  sim --seeds 0..20000           many runs, and a table of what was exercised\n  sim --planted                  plants each fault and prints which seed catches it\n  sim --planted VoteNotSynced    runs the seeds with this fault planted\n  sim --seed 17 --trace          prints every event of one run\n  sim --queue --seeds 0..10000   many runs of the task queue alone"
+    after_help = "Examples:\n  sim --seeds 0..20000           many runs, and a table of what was exercised\n  sim --planted                  plants each fault and prints which seed catches it\n  sim --planted VoteNotSynced    runs the seeds with this fault planted\n  sim --seed 17 --trace          prints every event of one run\n  sim --queue --seeds 0..10000   many runs of the task queue alone\n  sim --forever --jobs 8         runs until Ctrl-C; each failure is a file in sim-failures"
 )]
 pub(crate) struct Options {
     /// Seeds from A to below B. [default: 0..200; with --planted alone 0..1000]
@@ -34,6 +36,18 @@ pub(crate) struct Options {
     /// Simulates the task queue instead of clusters; with `--planted`, plants each of its faults.
     #[arg(long, conflicts_with_all = ["trace", "nodes", "clients", "storm_ms", "faults", "without"])]
     pub(crate) queue: bool,
+    /// Runs seeds without an end, from a random one or the first of `--seeds`, and writes each failure to a file. Ends after `--most` failures, or
+    /// with Ctrl-C.
+    #[arg(long, conflicts_with_all = ["seed", "trace", "queue", "json"])]
+    pub(crate) forever: bool,
+    /// Directory for the failures of `--forever`.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "forever",
+        default_value = "sim-failures"
+    )]
+    failures: PathBuf,
     /// Prints every event of the one seed.
     #[arg(long, requires = "seed")]
     pub(crate) trace: bool,
@@ -72,6 +86,19 @@ impl Options {
             (None, None) if self.planted == Some(None) => HUNT,
             (None, None) => SEEDS,
         }
+    }
+
+    /// The first seed of `--forever`.
+    pub(crate) fn first_seed(&self) -> io::Result<u64> {
+        match &self.seeds {
+            Some(seeds) => Ok(seeds.start),
+            // So small that people can write it down.
+            None => getrandom::u32().map(u64::from).map_err(io::Error::other),
+        }
+    }
+
+    pub(crate) fn failures_dir(&self) -> &Path {
+        &self.failures
     }
 
     /// How many threads run seeds.

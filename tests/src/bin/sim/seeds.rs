@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> bool {
     sum.failures.is_empty()
 }
 
-fn shortest(failure: Box<Failure>, options: &Options) -> Box<Failure> {
+pub(crate) fn shortest(failure: Box<Failure>, options: &Options) -> Box<Failure> {
     let (length, faults) = (failure.length, failure.faults);
     let shorter = sim::shrink(failure, options.shrink);
     if shorter.length < length && !options.json {

@@ -133,7 +133,6 @@ impl Platter {
             allowed.push(done);
         }
         let excluded = self.excluded.take();
-        let earlier = std::mem::take(&mut self.earlier);
         if excluded.is_some() {
             let with = |before: &Durable, hard_state: &HardState| Durable {
                 hard_state: hard_state.clone(),
@@ -143,11 +142,16 @@ impl Platter {
             let lost: Vec<_> = allowed
                 .iter()
                 .flat_map(|state| {
-                    let earlier = earlier.iter();
+                    let earlier = self.earlier.iter();
                     earlier.map(|before| with(before, &state.hard_state))
                 })
                 .collect();
             allowed.extend(lost);
+        }
+        let same_log =
+            |before: &Durable| (before.purged, &before.terms) == (found.purged, &found.terms);
+        if let Some(place) = self.earlier.iter().position(same_log) {
+            self.earlier.truncate(place);
         }
         if !allowed.contains(&found) {
             self.loss = Some(format!(

@@ -37,7 +37,10 @@ async fn a_returned_task_keeps_its_age_and_after_its_last_attempt_it_is_dead_and
     assert_eq!(client.nack(&task, "twice").await, "dead");
     assert_eq!(payloads(&client.reserve_now("aged", 9).await), [2]);
     let kept = client.task(first).await;
-    assert_eq!((&kept["state"], &kept["attempt"]), (&json!("dead"), &json!(2)));
+    assert_eq!(
+        (&kept["state"], &kept["attempt"]),
+        (&json!("dead"), &json!(2))
+    );
     assert_eq!(kept["errors"], json!(["once", "twice"]));
 }
 

@@ -46,10 +46,13 @@ impl Dedupe {
         self.set(queue, key.into(), KeyedTask { id, until_ms }, now_ms);
     }
 
-    /// Gives the key of a task an end, if the task still has it.
+    /// Gives the key of a task an end, if the task still has it. A key that has ended stays so, whether it was dropped or not.
     pub(crate) fn end(&mut self, queue: u32, key: Box<str>, id: u64, until_ms: u64, now_ms: u64) {
         let place = (queue, key);
-        if self.known.get(&place).is_some_and(|known| known.id == id) {
+        let holds = |known: &KeyedTask| {
+            known.id == id && known.until_ms.is_none_or(|until_ms| until_ms > now_ms)
+        };
+        if self.known.get(&place).is_some_and(holds) {
             self.set(
                 queue,
                 place.1,

@@ -584,6 +584,7 @@ impl Checker {
         let place = (queue, key?);
         if let Some((first, until_ms)) = self.known.dedupe.get_mut(&place)
             && *first == id
+            && until_ms.is_none_or(|until_ms| until_ms > now_ms)
         {
             *until_ms = Some(now_ms + DEDUPE_WINDOW_MS);
         }
@@ -695,6 +696,10 @@ impl Checker {
                 .map(|task| (task.priority, task.fairness_key.clone()))
                 .collect();
             settings.passed_over.retain(|place, _| keys.contains(place));
+            if settings.key_rate.is_some() {
+                // A key at its rate loses its place among the turns.
+                settings.passed_over.clear();
+            }
         }
         Ok(())
     }

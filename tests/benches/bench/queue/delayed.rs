@@ -250,7 +250,8 @@ impl Seen {
         let by_log = task["lease_until_ms"].as_u64().expect("a time") - LEASE_MS;
         self.early += u64::from(by_log < times.by_log[at].load(Ordering::Relaxed));
         let earliest = times.earliest[at].load(Ordering::Relaxed);
-        if let Some(early) = earliest.checked_sub(received_us + RESOLUTION_US) {
+        let early = earliest.saturating_sub(received_us + RESOLUTION_US);
+        if early > 0 {
             self.early_by_clock.record(Duration::from_micros(early));
         }
         if task["attempt"] != 1 {

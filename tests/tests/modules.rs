@@ -6,7 +6,7 @@ use std::path::Path;
 use oarlock_tests::process::{
     Cluster, Http, HttpResponse, Node, compile, eventually, forged, guest, noted, run,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn upload(http: &Http, module: impl Into<bytes::Bytes>) -> HttpResponse {
     http.send("POST", "/v1/state-machine", &[], module)
@@ -49,7 +49,7 @@ async fn a_module_that_the_compiler_does_not_finish_is_refused_and_harms_nothing
     cluster.leader().await;
     let http = cluster.nodes[0].http();
 
-    let refused = upload(&http, forged::one_huge_function()).await;
+    let refused = upload(&http, forged::huge_functions(4)).await;
     assert_eq!(refused.status, 422, "{refused:?}");
     let error = refused.json();
     assert_eq!(error["error"]["code"], "module_refused", "{error:#}");
@@ -72,7 +72,7 @@ async fn a_module_that_the_compiler_does_not_finish_is_refused_and_harms_nothing
 async fn a_node_does_not_start_with_a_module_that_the_compiler_does_not_finish() {
     let mut cluster = Cluster::prepare(1, "counter", &ONE_SECOND);
     let file = cluster.dir().join("forged.wasm");
-    fs::write(&file, forged::one_huge_function()).expect("a file");
+    fs::write(&file, forged::huge_functions(4)).expect("a file");
     replace_module(&mut cluster.nodes[0], &file);
     cluster.nodes[0].start();
     let status = cluster.nodes[0].wait();
@@ -137,6 +137,30 @@ async fn a_check_that_runs_out_of_memory_on_one_node_refuses_the_module_on_all_a
     assert_ne!(before, after, "the counter goes on");
     let hashes = cluster.converged().await;
     assert_eq!(hashes.len(), 3);
+}
+
+#[test]
+fn a_check_on_the_command_line_of_a_module_that_is_refused_by_its_shape_or_overflows_a_stack_names_the_reason()
+ {
+    let dir = tempfile::tempdir().expect("a directory");
+    let locals = dir.path().join("locals.wat");
+    let text = format!("(module (func (local {})))", "i32 ".repeat(10_001));
+    fs::write(&locals, text).expect("a file");
+    let checked = run(["check", &locals.display().to_string()]);
+    let error = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("10001 local variables, but 10000 is the limit"),
+        "{error}"
+    );
+
+    let cyclic = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cyclic-packages.wasm");
+    let checked = run(["check", &cyclic.display().to_string(), "--json"]);
+    let error = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(1), "{error}");
+    assert!(error.contains("overflowed its stack"), "{error}");
+    let shown: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    assert_eq!(shown["ok"], false);
 }
 
 #[test]

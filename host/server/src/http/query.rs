@@ -9,7 +9,9 @@ use task_queue_raft::{Consistency, SubmitError};
 use tokio::time::Instant;
 
 use super::app::App;
+use super::connection_table::ConnectionAccount;
 use super::error::ApiError;
+use super::query_gate::PayingClient;
 use super::query_string::parameters;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
@@ -32,11 +34,12 @@ pub(super) async fn query(
         wait_for_entry(&app, index, deadline - timeout / 4).await?;
     }
     let caller = parts.extensions.get::<Requester>();
-    let query = MachineQuery {
-        request: body,
-        caller: caller.and_then(Requester::for_guest).cloned(),
-    };
-    let reply = run(&app, query, consistency, deadline).await?;
+    let account = parts.extensions.get::<Arc<ConnectionAccount>>();
+    let account = account.ok_or_else(|| ApiError::internal("the request has no connection"))?;
+    let client = PayingClient::of(caller, account);
+    let caller = caller.and_then(Requester::for_guest).cloned();
+    let query = MachineQuery::new(body, caller);
+    let reply = run(&app, query, client, consistency, deadline).await?;
     Ok(reply.into_response(&app))
 }
 
@@ -56,19 +59,25 @@ async fn wait_for_entry(app: &App, index: u64, deadline: Instant) -> Result<(), 
 /// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
 pub(super) async fn run(
     app: &App,
-    query: MachineQuery,
+    mut query: MachineQuery,
+    client: PayingClient,
     consistency: Consistency,
     deadline: Instant,
 ) -> ReplyResult {
     if consistency == Consistency::Linearizable {
         wait_for_leader(app, deadline).await?;
     }
+    let turn = tokio::time::timeout_at(deadline, app.query_gate.enter(client)).await;
+    let turn = turn.unwrap_or_else(|_| Err(ApiError::of_query(&SubmitError::TimedOut)))?;
+    query.class = turn.class;
+    query.cost = turn.cost.clone();
     let before = app.auditor.quarantine();
     let left = deadline.saturating_duration_since(Instant::now());
     // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
     let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
     let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
     let (index, response) = response.map_err(|error| ApiError::of_query(&error))?;
+    turn.finish();
     if !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
     }

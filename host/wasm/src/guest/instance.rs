@@ -232,12 +232,16 @@ impl Instance {
         let call = GuestCall::read_only(at, &self.limits)
             .with_callers(callers)
             .for_client(client);
-        self.begin(call, self.limits.fuel_per_query)?;
+        let fuel = query.class.fuel(self.limits.fuel_per_query);
+        self.begin(call, fuel)?;
         self.store.set_epoch_deadline(NEXT_EPOCH);
         let response = with_stack(|| queries.call_query(&mut self.store, wit(at), &query.request));
         self.store.set_epoch_deadline(NO_EPOCH);
+        let used = fuel.saturating_sub(self.store.get_fuel().unwrap_or(0));
+        query.cost.add(used, 0);
         let response = self.end(response)?;
         let bytes = response.as_ref().map_or_else(Vec::len, Vec::len) as u64;
+        query.cost.add(0, bytes);
         if bytes > self.limits.reply_bytes {
             return Err(GuestCallError::Guest(GuestFailure::TooLarge {
                 what: "the query response",

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use oarlock_wasm::{GuestQueryError, MachineQuery};
+use task_queue_raft::ids::Index;
 use task_queue_raft::{Consistency, SubmitError};
 use tokio::time::Instant;
 
@@ -59,7 +61,7 @@ async fn wait_for_entry(app: &App, index: u64, deadline: Instant) -> Result<(), 
 /// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
 pub(super) async fn run(
     app: &App,
-    mut query: MachineQuery,
+    query: MachineQuery,
     client: PayingClient,
     consistency: Consistency,
     deadline: Instant,
@@ -67,17 +69,15 @@ pub(super) async fn run(
     if consistency == Consistency::Linearizable {
         wait_for_leader(app, deadline).await?;
     }
-    let turn = tokio::time::timeout_at(deadline, app.query_gate.enter(client)).await;
-    let turn = turn.unwrap_or_else(|_| Err(ApiError::of_query(&SubmitError::TimedOut)))?;
-    query.class = turn.class;
-    query.cost = turn.cost.clone();
     let before = app.auditor.quarantine();
-    let left = deadline.saturating_duration_since(Instant::now());
-    // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
-    let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
-    let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
-    let (index, response) = response.map_err(|error| ApiError::of_query(&error))?;
-    turn.finish();
+    let (index, response) = loop {
+        let (index, response) = run_in_turn(app, &query, &client, consistency, deadline).await?;
+        if !matches!(response, Err(GuestQueryError::NotShort)) {
+            break (index, response);
+        }
+        // Its connection counts as one with long queries now, and so does this one.
+        app.query_gate.note_begun_again();
+    };
     if !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
     }
@@ -86,8 +86,8 @@ pub(super) async fn run(
         Err(GuestQueryError::Refused(body)) => Ok(GuestReply::rejected(index, body)),
         Err(GuestQueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ GuestQueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
-        // Only the response of a client that waits is received.
-        Err(error @ GuestQueryError::Abandoned) => Err(ApiError::no_response(&error.to_string())),
+        // Only the response of a client that waits is received, and a long query is not sent again.
+        Err(error @ (GuestQueryError::Abandoned | GuestQueryError::NotShort)) => Err(ApiError::no_response(&error.to_string())),
         Err(GuestQueryError::Overloaded { .. }) => Err(ApiError::overloaded(
             "queries that wait for a replica of the guest",
         )),
@@ -95,6 +95,30 @@ pub(super) async fn run(
             Err(ApiError::guest_unavailable(&error.to_string()))
         }
     }
+}
+
+/// Runs one query when it is its turn.
+async fn run_in_turn(
+    app: &App,
+    query: &MachineQuery,
+    client: &PayingClient,
+    consistency: Consistency,
+    deadline: Instant,
+) -> Result<(Index, Result<Bytes, GuestQueryError>), ApiError> {
+    let turn = tokio::time::timeout_at(deadline, app.query_gate.enter(client.clone())).await;
+    let turn = turn.unwrap_or_else(|_| Err(ApiError::of_query(&SubmitError::TimedOut)))?;
+    let query = MachineQuery {
+        class: turn.class,
+        cost: turn.cost.clone(),
+        ..query.clone()
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
+    let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
+    let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
+    let response = response.map_err(|error| ApiError::of_query(&error))?;
+    turn.finish();
+    Ok(response)
 }
 
 /// Waits for a leader up to `App::leader_timeout`, as a command does, and not beyond the deadline of the request.

@@ -107,6 +107,7 @@ pub(crate) struct QueryGate {
     state: Mutex<GateState>,
     refused: AtomicU64,
     abandoned: AtomicU64,
+    begun_again: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -243,6 +244,7 @@ impl QueryGate {
             }),
             refused: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            begun_again: AtomicU64::new(0),
         })
     }
 
@@ -252,7 +254,13 @@ impl QueryGate {
             waiting: self.lock().waiting as u64,
             refused: self.refused.load(Memory::Relaxed),
             abandoned: self.abandoned.load(Memory::Relaxed),
+            begun_again: self.begun_again.load(Memory::Relaxed),
         }
+    }
+
+    /// A query needed more fuel than short ones may use.
+    pub(super) fn note_begun_again(&self) {
+        self.begun_again.fetch_add(1, Memory::Relaxed);
     }
 
     /// Waits for the turn of a query.

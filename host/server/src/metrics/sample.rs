@@ -117,6 +117,8 @@ pub(crate) struct QueryTurnCounts {
     pub(crate) refused: u64,
     /// Queries whose clients have gone before it.
     pub(crate) abandoned: u64,
+    /// Queries that needed more fuel than short ones may use, and began again as long ones.
+    pub(crate) begun_again: u64,
 }
 
 /// The metrics.
@@ -474,7 +476,7 @@ impl Sampled {
         self.queries_waiting
             .set(number(machine.queries.waiting + turns.waiting));
         set_counter(&self.queries_refused, turns.refused);
-        set_counter(&self.queries_begun_again, machine.queries.begun_again);
+        set_counter(&self.queries_begun_again, turns.begun_again);
         set_counter(&self.replica_queries, machine.queries.completed);
         set_counter(&self.queries_overloaded, machine.queries.overloaded);
         self.queries_running.set(number(machine.queries.running));

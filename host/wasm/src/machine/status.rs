@@ -129,8 +129,6 @@ pub struct QueryStatus {
     pub abandoned_waiting: u64,
     /// Queries that were interrupted, because their client had gone.
     pub abandoned_running: u64,
-    /// Queries that needed more fuel than short ones may use, and began again as long ones.
-    pub begun_again: u64,
 }
 
 type StatusListener = Box<dyn Fn() + Send + Sync>;
@@ -240,7 +238,6 @@ impl StatusHandle {
             overloaded: counts.overloaded.load(Ordering::Relaxed),
             abandoned_waiting: counts.abandoned_waiting.load(Ordering::Relaxed),
             abandoned_running: counts.abandoned_running.load(Ordering::Relaxed),
-            begun_again: counts.begun_again.load(Ordering::Relaxed),
         }
     }
 

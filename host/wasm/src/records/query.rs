@@ -11,7 +11,8 @@ use crate::records::caller::GuestCaller;
 const FUEL_PER_BYTE: u64 = 8;
 /// Largest cost of a short query: a third of a millisecond.
 const SHORT_COST: u64 = 1_000_000;
-/// Most fuel of a query that is expected to be short: about a millisecond. With more, it begins again as a long one.
+/// Most fuel of a query that is expected to be short: about a millisecond. With more, it fails with
+/// [`GuestQueryError::NotShort`](crate::GuestQueryError::NotShort).
 const SHORT_FUEL: u64 = 3_000_000;
 
 /// How long a query is expected to run. Each class has threads of its own, so that long queries do not hold up short ones.

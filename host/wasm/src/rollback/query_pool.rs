@@ -1,7 +1,8 @@
 //! Threads that run queries concurrently with apply, each on a replica of the guest.
 //!
 //! **Each class of queries has threads of its own**, so that a query that is expected to be short never waits for a long one.
-//! A query that needs more fuel than its class allows begins again as a long one. See decision record 0058.
+//! A query that needs more fuel than its class allows fails, and its sender sends it again as a long one. See decision record
+//! 0058.
 //!
 //! **What a query observes** is the image at the time when the query starts. The machine freezes the guest before it
 //! submits a query, so that is the state after the entry at which the query was submitted, or a later one. It may
@@ -53,7 +54,6 @@ pub(crate) struct QueryCounts {
     pub(crate) overloaded: AtomicU64,
     pub(crate) abandoned_waiting: AtomicU64,
     pub(crate) abandoned_running: AtomicU64,
-    pub(crate) begun_again: AtomicU64,
 }
 
 impl QueryCounts {
@@ -271,11 +271,10 @@ impl PoolShared {
     fn run_query(&self, replica: &mut QueryReplica, query: ReplicaQuery) {
         let ReplicaQuery {
             guest,
-            at: submitted_at,
-            mut query,
+            at,
+            query,
             respond,
         } = query;
-        let at = submitted_at;
         if respond.client().has_gone() {
             return self.counts.abandon_waiting();
         }
@@ -291,21 +290,14 @@ impl PoolShared {
                 (at, Err(unavailable(&error)))
             }
         };
-        let is_out_of_fuel = matches!(
-            response,
-            Err(GuestQueryError::Failed(GuestFailure::OutOfFuel))
-        );
         let limit = guest.factory.limits.fuel_per_query;
-        if is_out_of_fuel && query.class.fuel(limit) < limit {
-            self.counts.begun_again.fetch_add(1, Ordering::Relaxed);
-            query.class = QueryClass::Long;
-            return self.submit(ReplicaQuery {
-                guest,
-                at: submitted_at,
-                query,
-                respond,
-            });
-        }
+        let is_limited = query.class.fuel(limit) < limit;
+        let response = match response {
+            Err(GuestQueryError::Failed(GuestFailure::OutOfFuel)) if is_limited => {
+                Err(GuestQueryError::NotShort)
+            }
+            response => response,
+        };
         if matches!(response, Err(GuestQueryError::Abandoned)) {
             self.counts.abandon_running();
         }

@@ -370,30 +370,32 @@ fn short_and_new_queries_do_not_wait_for_long_ones() {
 }
 
 #[test]
-fn a_query_that_needs_more_fuel_than_its_class_allows_begins_again_as_a_long_one() {
+fn a_query_that_needs_more_fuel_than_its_class_allows_must_be_sent_again_as_a_long_one() {
     let fuel = 300_000_000;
     let limits = MachineLimits {
         fuel_per_query: fuel,
         ..limits()
     };
     let mut node = QueryNode::new(scripted_in_memory(), limits, 1);
-    for (begun_again, class) in [
-        (1, QueryClass::Short),
-        (2, QueryClass::New),
-        (2, QueryClass::Long),
+    let out_of_fuel = GuestQueryError::Failed(GuestFailure::OutOfFuel);
+    for (class, error, least) in [
+        (QueryClass::Short, GuestQueryError::NotShort, 1_000_000),
+        (QueryClass::New, GuestQueryError::NotShort, 1_000_000),
+        (QueryClass::Long, out_of_fuel.clone(), fuel),
     ] {
         let cost = node.submit_of(class, b"v");
-        let (_, response) = node.response();
-        assert_eq!(
-            response,
-            Err(GuestQueryError::Failed(GuestFailure::OutOfFuel)),
-            "of the limit, not of the class"
-        );
-        assert!(cost.get() >= fuel, "{cost:?}");
+        assert_eq!(node.response().1, Err(error));
+        assert!(cost.get() >= least && cost.get() < 2 * fuel, "{cost:?}");
         assert_eq!(QueryClass::after(Some(cost.get())), QueryClass::Long);
-        let queries = node.machine.status().get().queries;
-        assert_eq!(queries.begun_again, begun_again);
     }
+    // Where the limit of all queries is lower, it is the one that counts.
+    let limits = MachineLimits {
+        fuel_per_query: 100_000,
+        ..limits
+    };
+    let mut node = QueryNode::new(scripted_in_memory(), limits, 1);
+    node.submit_of(QueryClass::Short, b"v");
+    assert_eq!(node.response().1, Err(out_of_fuel));
 }
 
 #[test]

@@ -213,12 +213,14 @@ impl<S: FrameSource> StreamTask<S> {
         while !frame.is_empty() {
             self.sender.wanted().await?;
             let chunk = frame.split_to(frame.len().min(CHUNK_BYTES));
-            let _turn = self.client.turns.turn(chunk.len()).await;
+            let turn = self.client.turns.turn(chunk.len()).await;
             let share = self.client.account.wait_for(chunk.len() as u64);
-            let sending = self.sender.send(waiting(chunk, share));
-            if let Ok(sent) = tokio::time::timeout(LONGEST_TURN, sending).await {
-                sent?;
+            self.sender.send(waiting(chunk, share))?;
+            if let Ok(taken) = tokio::time::timeout(LONGEST_TURN, self.sender.taken()).await {
+                taken?;
             }
+            drop(turn);
+            self.sender.taken().await?;
         }
         self.due = Instant::now() + self.keep_alive;
         Ok(())

@@ -139,7 +139,7 @@ struct Waiter {
 /// What becomes of a query that waits.
 #[derive(Debug)]
 enum Decision {
-    /// It runs, in this class.
+    /// It runs in this class, and was charged this cost in advance.
     Run(QueryClass, u64),
     /// Too many wait, and its connection has most of them.
     Refused,
@@ -175,6 +175,7 @@ impl PayingClient {
 pub(super) struct QueryTurn {
     gate: Arc<QueryGate>,
     client: PayingClient,
+    /// The cost that was charged in advance.
     expected: u64,
     begun: Instant,
     is_finished: bool,
@@ -281,7 +282,8 @@ impl QueryGate {
             let _ = refused.turn.send(Decision::Refused);
         }
         let decided = match entered {
-            Entered::Runs(class, expected) => Decision::Run(class, expected),
+            // Nothing is charged in advance.
+            Entered::Runs(class) => Decision::Run(class, 0),
             Entered::Waits(id, decision) => {
                 let mut waiting = Waiting {
                     gate: Arc::clone(self),
@@ -345,7 +347,7 @@ impl QueryGate {
 }
 
 enum Entered {
-    Runs(QueryClass, u64),
+    Runs(QueryClass),
     Waits(u64, oneshot::Receiver<Decision>),
 }
 
@@ -360,7 +362,7 @@ impl GateState {
             if class == QueryClass::New {
                 self.behind.insert(connection, VecDeque::new());
             }
-            return Entered::Runs(class, client.expected_cost());
+            return Entered::Runs(class);
         }
         let (turn, decision) = oneshot::channel();
         let id = self.next_id;

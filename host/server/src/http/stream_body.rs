@@ -21,7 +21,12 @@ pub(super) fn stream_body() -> (ChunkSender, StreamBody) {
         receiver,
         demand: Arc::clone(&demand),
     };
-    (ChunkSender { sender, demand }, body)
+    let sender = ChunkSender {
+        sender,
+        sent: 0,
+        demand,
+    };
+    (sender, body)
 }
 
 /// The client has disconnected.
@@ -42,6 +47,7 @@ struct Demand {
 #[derive(Debug)]
 pub(super) struct ChunkSender {
     sender: mpsc::Sender<Bytes>,
+    sent: u64,
     demand: Arc<Demand>,
 }
 
@@ -55,11 +61,16 @@ impl ChunkSender {
         }
     }
 
-    /// Sends a chunk, and waits until the connection takes it. Call [`Self::wanted`] before.
-    pub(super) async fn send(&self, chunk: Bytes) -> Result<(), Disconnected> {
-        let before = self.demand.taken.load(Ordering::Acquire);
-        self.sender.send(chunk).await.map_err(|_| Disconnected)?;
-        let is_taken = || self.demand.taken.load(Ordering::Acquire) > before;
+    /// Sends a chunk. Call it after [`Self::wanted`], once.
+    pub(super) fn send(&mut self, chunk: Bytes) -> Result<(), Disconnected> {
+        self.sent += 1;
+        // The connection has asked for it because there is none, so there is a place.
+        self.sender.try_send(chunk).map_err(|_| Disconnected)
+    }
+
+    /// Waits until the connection has taken all chunks.
+    pub(super) async fn taken(&self) -> Result<(), Disconnected> {
+        let is_taken = || self.demand.taken.load(Ordering::Acquire) >= self.sent;
         tokio::select! {
             () = self.until(is_taken) => Ok(()),
             () = self.sender.closed() => Err(Disconnected),
@@ -110,18 +121,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_chunk_is_sent_when_the_connection_asks_and_not_before() {
-        let (sender, mut body) = stream_body();
-        let mut wanted = Box::pin(sender.wanted());
+        let (mut sender, mut body) = stream_body();
         let mut context = Context::from_waker(std::task::Waker::noop());
-        assert!(wanted.as_mut().poll(&mut context).is_pending());
-        let mut asks = Box::pin(body.frame());
-        assert!(asks.as_mut().poll(&mut context).is_pending());
-        assert!(matches!(wanted.as_mut().poll(&mut context), Poll::Ready(Ok(()))));
-        let mut sending = Box::pin(sender.send(Bytes::from_static(b"a")));
-        assert!(sending.as_mut().poll(&mut context).is_pending());
-        let frame = asks.await.expect("a chunk").expect("no error");
-        assert_eq!(frame.into_data().expect("data"), "a");
-        sending.await.expect("it is taken");
+        {
+            let mut wanted = Box::pin(sender.wanted());
+            assert!(wanted.as_mut().poll(&mut context).is_pending());
+            let mut asks = Box::pin(body.frame());
+            assert!(asks.as_mut().poll(&mut context).is_pending());
+            assert!(wanted.as_mut().poll(&mut context).is_ready());
+        }
+        sender.send(Bytes::from_static(b"a")).expect("a place");
+        {
+            let mut taken = Box::pin(sender.taken());
+            assert!(taken.as_mut().poll(&mut context).is_pending());
+            let frame = body.frame().await.expect("a chunk").expect("no error");
+            assert_eq!(frame.into_data().expect("data"), "a");
+            assert!(taken.as_mut().poll(&mut context).is_ready());
+        }
         // The chunk is on its way, and the connection has not asked for another one.
         let mut wanted = Box::pin(sender.wanted());
         assert!(wanted.as_mut().poll(&mut context).is_pending());

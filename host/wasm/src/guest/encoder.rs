@@ -78,7 +78,7 @@ fn embedded_wit(section: &[u8]) -> Option<&[u8]> {
     }
     let mut reader = BinaryReader::new(section.get(2..)?, 0);
     reader.read_string().ok()?;
-    let rest = reader.read_bytes(reader.bytes_remaining() as _).ok()?;
+    let rest = reader.read_bytes(reader.bytes_remaining()).ok()?;
     Some(rest)
 }
 

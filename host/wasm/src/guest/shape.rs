@@ -76,8 +76,8 @@ pub enum ShapeFault {
 /// The first fault.
 pub(super) fn check(binary: &[u8]) -> Result<(), ShapeFault> {
     let mut shape = Shape::default();
-    let payloads = Parser::new(0).parse_all(binary).map_while(Result::ok);
-    payloads.into_iter().try_for_each(|part| shape.add(&part))
+    let mut payloads = Parser::new(0).parse_all(binary).map_while(Result::ok);
+    payloads.try_for_each(|part| shape.add(&part))
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +131,7 @@ fn within(found: u64, limit: u64, fault: ShapeFault) -> Result<(), ShapeFault> {
 }
 
 fn check_function(function: u64, body: &FunctionBody<'_>) -> Result<(), ShapeFault> {
-    let bytes = body.range().len() as u64;
+    let bytes = body.as_bytes().len() as u64;
     let fault = ShapeFault::FunctionBytes { function, bytes };
     within(bytes, MAX_FUNCTION_BYTES, fault)?;
     let locals = body.get_locals_reader().into_iter().flatten();

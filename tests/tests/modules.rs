@@ -189,7 +189,10 @@ async fn a_module_whose_packages_depend_on_each_other_is_refused_and_harms_nothi
     let error = refused.json()["error"].clone();
     assert_eq!(error["code"], "module_refused");
     let message = error["message"].as_str().expect("a message");
-    assert!(message.contains("depend on each other in a circle"), "{message}");
+    assert!(
+        message.contains("depend on each other in a circle"),
+        "{message}"
+    );
     assert!(cluster.nodes[0].is_running());
     cluster.apply_somewhere("key", r#"{"add":{"by":1}}"#).await;
 }

@@ -18,11 +18,11 @@ use super::connection::{
 };
 use super::event::{MessageSink, NetworkEvent};
 use super::hello::{Handshake, Hello, HelloRefusal, HelloRefusalReason};
+use super::other_connections::{Identified, OtherConnections, Room};
 use super::peers::NetworkContext;
 use super::queue::SendQueue;
 use super::security::{Channel, PeerStream};
 use super::task::OwnedTask;
-use super::other_connections::{Identified, OtherConnections, Room};
 use crate::identity::Sender;
 use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};

@@ -87,7 +87,9 @@ pub(super) async fn run(
         Err(GuestQueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ GuestQueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
         // Only the response of a client that waits is received, and a long query is not sent again.
-        Err(error @ (GuestQueryError::Abandoned | GuestQueryError::NotShort)) => Err(ApiError::no_response(&error.to_string())),
+        Err(error @ (GuestQueryError::Abandoned | GuestQueryError::NotShort)) => {
+            Err(ApiError::no_response(&error.to_string()))
+        }
         Err(GuestQueryError::Overloaded { .. }) => Err(ApiError::overloaded(
             "queries that wait for a replica of the guest",
         )),

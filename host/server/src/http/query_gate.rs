@@ -31,7 +31,7 @@ use crowd::Crowd;
 use fair_queue::FairQueue;
 
 /// Most queries that wait for their turn.
-const MAX_WAITING: usize = 4096;
+const MAX_WAITING: usize = 16_384;
 /// Most short queries with the machine.
 const SHORT_PLACES: usize = 512;
 /// Most first queries of connections with the machine.

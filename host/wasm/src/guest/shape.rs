@@ -8,29 +8,31 @@ use thiserror::Error;
 use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 /// Most functions of all core modules.
-pub const MAX_FUNCTIONS: u64 = 100_000;
+const MAX_FUNCTIONS: u64 = 100_000;
 /// Largest function, in bytes.
-pub const MAX_FUNCTION_BYTES: u64 = 2 << 20;
+const MAX_FUNCTION_BYTES: u64 = 2 << 20;
 /// Most local variables of a function.
-pub const MAX_LOCALS: u64 = 10_000;
+const MAX_LOCALS: u64 = 10_000;
 /// Most blocks that are nested in each other.
-pub const MAX_NESTING: u64 = 4096;
+const MAX_NESTING: u64 = 4096;
 /// Most core modules and components, and how deep they may be nested.
-pub const MAX_MODULES: u64 = 256;
+const MAX_MODULES: u64 = 256;
 /// How deep components may be nested.
-pub const MAX_MODULE_NESTING: u64 = 16;
+const MAX_MODULE_NESTING: u64 = 16;
 /// Most custom sections.
-pub const MAX_CUSTOM_SECTIONS: u64 = 1000;
+const MAX_CUSTOM_SECTIONS: u64 = 1000;
 /// Most bytes of all custom sections.
-pub const MAX_CUSTOM_BYTES: u64 = 32 << 20;
+const MAX_CUSTOM_BYTES: u64 = 32 << 20;
 
 /// A module has too much of something.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ShapeFault {
-    /// More functions than [`MAX_FUNCTIONS`].
-    #[error("the module has more than {MAX_FUNCTIONS} functions; leave out code that the guest does not use")]
+    /// More functions than `MAX_FUNCTIONS`.
+    #[error(
+        "the module has more than {MAX_FUNCTIONS} functions; leave out code that the guest does not use"
+    )]
     Functions,
-    /// A function with more bytes than [`MAX_FUNCTION_BYTES`].
+    /// A function with more bytes than `MAX_FUNCTION_BYTES`.
     #[error(
         "function {function} of a core module takes {bytes} bytes, but {MAX_FUNCTION_BYTES} is the limit; divide it into several functions"
     )]
@@ -40,7 +42,7 @@ pub enum ShapeFault {
         /// Its size.
         bytes: u64,
     },
-    /// A function with more local variables than [`MAX_LOCALS`].
+    /// A function with more local variables than `MAX_LOCALS`.
     #[error(
         "function {function} of a core module has {locals} local variables, but {MAX_LOCALS} is the limit; divide it into several functions, or build it with optimization"
     )]
@@ -50,7 +52,7 @@ pub enum ShapeFault {
         /// Its local variables.
         locals: u64,
     },
-    /// Blocks that are nested deeper than [`MAX_NESTING`].
+    /// Blocks that are nested deeper than `MAX_NESTING`.
     #[error(
         "in function {function} of a core module, more than {MAX_NESTING} blocks are nested in each other; divide it into several functions"
     )]
@@ -58,12 +60,12 @@ pub enum ShapeFault {
         /// Its position in the code section, from 0.
         function: u64,
     },
-    /// More modules and components than [`MAX_MODULES`], or nested deeper than [`MAX_MODULE_NESTING`].
+    /// More modules and components than `MAX_MODULES`, or nested deeper than `MAX_MODULE_NESTING`.
     #[error(
         "the component has more than {MAX_MODULES} modules and components, or nests them deeper than {MAX_MODULE_NESTING}; link them before"
     )]
     Modules,
-    /// More custom sections than [`MAX_CUSTOM_SECTIONS`], or more bytes of them than [`MAX_CUSTOM_BYTES`].
+    /// More custom sections than `MAX_CUSTOM_SECTIONS`, or more bytes of them than `MAX_CUSTOM_BYTES`.
     #[error(
         "the module has more than {MAX_CUSTOM_SECTIONS} custom sections, or more than {MAX_CUSTOM_BYTES} bytes of them; remove debug information with `wasm-tools strip`"
     )]

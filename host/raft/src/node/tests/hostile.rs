@@ -9,9 +9,8 @@ use super::support::*;
 use crate::ids::NodeId;
 use crate::node::frame::LENGTH_BYTES;
 use crate::node::hello::{Handshake, HelloRefusal, HelloRefusalReason};
-use crate::node::{
-    NetworkConfig, NetworkLimits, PeerCheck, PeerIdentity, PeerSecurity, SecuredPeer, Securing,
-};
+use crate::node::security::{PeerIdentity, PeerSecurity, SecuredPeer, Securing};
+use crate::node::{NetworkConfig, NetworkLimits, PeerCheck};
 
 /// A connected pair whose connections must stay open, and the log since its start.
 struct HealthyPair {
@@ -274,9 +273,7 @@ async fn connections_over_the_limit_are_refused_until_one_closes() {
             let mut raw = RawPeer::connect(b.addr()).await;
             let sent = raw.0.write_all(&hello_of("c", "b").encode()).await.is_ok();
             let mut frame = [0; LENGTH_BYTES + 7];
-            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut frame)
-                .await
-                .is_ok();
+            let read = raw.0.read_exact(&mut frame).await.is_ok();
             if sent && read && frame[LENGTH_BYTES + 6] == 0 {
                 break;
             }

@@ -69,7 +69,11 @@ fn only_a_connection_for_which_bytes_wait_is_stalled() {
 #[test]
 fn the_place_of_the_longest_idle_connection_is_given_away_and_no_busy_one() {
     let table = table(100, 100);
-    let (busy, first, second) = (table.open(LOCALHOST), table.open(LOCALHOST), table.open(LOCALHOST));
+    let (busy, first, second) = (
+        table.open(LOCALHOST),
+        table.open(LOCALHOST),
+        table.open(LOCALHOST),
+    );
     let _request = busy.account().begin_request();
     second.account().idle_since_ms.store(7, Ordering::Relaxed);
     first.account().idle_since_ms.store(8, Ordering::Relaxed);

@@ -68,7 +68,11 @@ mod tests {
         crowd.remove(&"c");
         assert_eq!((crowd.most(), crowd.count(&"c")), (Some(&"b"), 1));
         crowd.remove(&"b");
-        assert_eq!(crowd.most(), Some(&"c"), "the largest of those with equally many");
+        assert_eq!(
+            crowd.most(),
+            Some(&"c"),
+            "the largest of those with equally many"
+        );
         for key in ["a", "b", "c"] {
             crowd.remove(&key);
         }

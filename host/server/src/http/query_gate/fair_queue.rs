@@ -39,13 +39,10 @@ impl<P: Clone + Ord + Hash, T> FairQueue<P, T> {
 
     pub(super) fn push(&mut self, payer: &P, connection: u64, item: T) {
         self.payers.add(payer);
-        let of = self
-            .of
-            .entry(payer.clone())
-            .or_insert_with(|| PayerItems {
-                connections: Shares::new(),
-                items: HashMap::new(),
-            });
+        let of = self.of.entry(payer.clone()).or_insert_with(|| PayerItems {
+            connections: Shares::new(),
+            items: HashMap::new(),
+        });
         of.connections.add(&connection);
         of.items.entry(connection).or_default().push_back(item);
     }
@@ -243,10 +240,17 @@ mod tests {
         let mut queue = FairQueue::new();
         push(&mut queue, "a", 1, 1000);
         push(&mut queue, "a", 2, 1000);
-        let order = served(&mut queue, 1100, |connection| {
-            if connection == 1 { 100 } else { 10 }
-        });
-        let of_costly = order.iter().filter(|(_, connection)| *connection == 1).count();
+        let order = served(
+            &mut queue,
+            1100,
+            |connection| {
+                if connection == 1 { 100 } else { 10 }
+            },
+        );
+        let of_costly = order
+            .iter()
+            .filter(|(_, connection)| *connection == 1)
+            .count();
         assert!((95..=105).contains(&of_costly), "{of_costly}");
     }
 
@@ -269,7 +273,10 @@ mod tests {
         served(&mut queue, 100, |_| 10);
         push(&mut queue, "a", 2, 100);
         let next = served(&mut queue, 20, |_| 10);
-        let of_new = next.iter().filter(|(_, connection)| *connection == 2).count();
+        let of_new = next
+            .iter()
+            .filter(|(_, connection)| *connection == 2)
+            .count();
         assert!((9..=11).contains(&of_new), "{next:?}");
     }
 

@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::net::Ipv4Addr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
@@ -66,7 +66,7 @@ impl Clients {
 
 fn poll(entering: &mut Entering) -> Option<Result<QueryTurn, ApiError>> {
     let mut context = Context::from_waker(Waker::noop());
-    match pin!(entering).as_mut().poll(&mut context) {
+    match entering.as_mut().poll(&mut context) {
         Poll::Ready(entered) => Some(entered),
         Poll::Pending => None,
     }
@@ -81,7 +81,10 @@ fn end(turn: QueryTurn, gate_cost: u64) {
 #[test]
 fn short_queries_do_not_wait_for_long_ones_nor_for_those_of_new_connections() {
     let mut clients = Clients::new();
-    let (short, long) = (clients.connect(1, Some(SHORT)), clients.connect(1, Some(LONG)));
+    let (short, long) = (
+        clients.connect(1, Some(SHORT)),
+        clients.connect(1, Some(LONG)),
+    );
     let mut running: Vec<_> = (0..LONG_PLACES_PER_THREAD)
         .map(|_| clients.run(&long))
         .collect();
@@ -150,7 +153,9 @@ fn the_long_queries_of_one_address_do_not_hold_up_another_one() {
     let other = clients.connect(2, Some(LONG));
     let mut entering = clients.wait(&other);
     end(running.pop().expect("it runs"), LONG);
-    let turn = poll(&mut entering).expect("the next turn").expect("not refused");
+    let turn = poll(&mut entering)
+        .expect("the next turn")
+        .expect("not refused");
     end(turn, LONG);
     drop(running);
 }
@@ -165,16 +170,17 @@ fn over_the_limit_the_query_of_the_client_with_most_waiting_is_refused() {
     let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| clients.wait(&crowd)).collect();
     let error = clients.send_refused(&crowd);
     assert_eq!(error.code(), "overloaded");
+    let mut others = Vec::new();
     for (refused, address) in [(1, 1), (2, 2)] {
         let other = clients.connect(address, Some(LONG));
-        let _entering = clients.wait(&other);
+        others.push(clients.wait(&other));
         let last = waiting.len() - refused;
-        let error = poll(&mut waiting[last]).expect("refused").expect_err("refused");
+        let error = poll(&mut waiting[last])
+            .expect("refused")
+            .expect_err("refused");
         assert_eq!(error.code(), "overloaded");
         assert_eq!(clients.gate.counts().refused, 1 + refused as u64);
-        // Dropped, the other one leaves its place to the next turn of the loop.
         assert_eq!(clients.waiting(), MAX_WAITING as u64);
-        std::mem::forget(_entering);
     }
 }
 

@@ -407,6 +407,9 @@ fn the_bytes_of_a_response_cost_too() {
         let large = node.submit_of(QueryClass::Short, &op(b'z', 50_010));
         node.response().1.unwrap();
         assert!(small.get() > 0);
-        assert!(large.get() >= small.get() + 8 * 50_000, "{large:?} {small:?}");
+        assert!(
+            large.get() >= small.get() + 8 * 50_000,
+            "{large:?} {small:?}"
+        );
     }
 }

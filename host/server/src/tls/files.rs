@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_private_if_it_belongs_to_the_user_or_to_root_and_nobody_else_can_use_it() {
+    fn a_key_is_private_if_it_belongs_to_the_user_or_to_root_and_no_one_else_can_use_it() {
         const USER: u32 = 1000;
         for (owner, mode, refused) in [
             (USER, 0o100_600, None),

@@ -12,6 +12,7 @@ mod module;
 mod node;
 mod places;
 mod proxy;
+mod raw_load;
 mod recorder;
 mod secured;
 mod steps;
@@ -26,6 +27,7 @@ pub use module::{TARGET, compile, compile_file, compiled_dir, noted, require_was
 pub use node::{Node, NodeOptions, QUICK};
 pub use places::{Mount, NetNamespaces, Unavailable};
 pub use proxy::Wires;
+pub use raw_load::{RawIdentity, RawLoad};
 pub use recorder::Recorder;
 pub use secured::{SecuredCluster, cert, fail, succeed};
 pub use steps::Steps;

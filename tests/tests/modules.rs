@@ -1,12 +1,12 @@
 //! Modules from the network: whatever they are made of, they end their check and not the node.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oarlock_tests::process::{
     Cluster, Http, HttpResponse, Node, compile, eventually, forged, guest, noted, run,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn upload(http: &Http, module: impl Into<bytes::Bytes>) -> HttpResponse {
     http.send("POST", "/v1/state-machine", &[], module)
@@ -49,7 +49,7 @@ async fn a_module_that_the_compiler_does_not_finish_is_refused_and_harms_nothing
     cluster.leader().await;
     let http = cluster.nodes[0].http();
 
-    let refused = upload(&http, forged::one_huge_function()).await;
+    let refused = upload(&http, forged::huge_functions(4)).await;
     assert_eq!(refused.status, 422, "{refused:?}");
     let error = refused.json();
     assert_eq!(error["error"]["code"], "module_refused", "{error:#}");
@@ -72,7 +72,7 @@ async fn a_module_that_the_compiler_does_not_finish_is_refused_and_harms_nothing
 async fn a_node_does_not_start_with_a_module_that_the_compiler_does_not_finish() {
     let mut cluster = Cluster::prepare(1, "counter", &ONE_SECOND);
     let file = cluster.dir().join("forged.wasm");
-    fs::write(&file, forged::one_huge_function()).expect("a file");
+    fs::write(&file, forged::huge_functions(4)).expect("a file");
     replace_module(&mut cluster.nodes[0], &file);
     cluster.nodes[0].start();
     let status = cluster.nodes[0].wait();
@@ -140,6 +140,31 @@ async fn a_check_that_runs_out_of_memory_on_one_node_refuses_the_module_on_all_a
 }
 
 #[test]
+fn a_check_on_the_command_line_names_the_reason_for_hostile_modules_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let locals = dir.path().join("locals.wat");
+    let text = format!("(module (func (local {})))", "i32 ".repeat(10_001));
+    fs::write(&locals, text).expect("a file");
+    let checked = run(["check", &locals.display().to_string()]);
+    let error = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("10001 local variables, but 10000 is the limit"),
+        "{error}"
+    );
+
+    let checked = run(["check", &cyclic_packages().display().to_string(), "--json"]);
+    let error = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("depend on each other in a circle"),
+        "{error}"
+    );
+    let shown: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    assert_eq!(shown["ok"], false);
+}
+
+#[test]
 fn the_child_limits_itself() {
     let refused = run([
         "check-module",
@@ -152,18 +177,26 @@ fn the_child_limits_itself() {
     assert!(refused.stdout.is_empty(), "{refused:?}");
 }
 
-/// The embedded WIT of this module, found by `fuzz module`, names packages that depend on each other. Its decoder recurses without an
-/// end, which no `catch_unwind` stops.
+/// The embedded WIT of this module, found by `fuzz module`, names packages that depend on each other. Its decoder would recurse
+/// without an end, which no `catch_unwind` stops.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_that_overflows_the_stack_of_its_check_is_refused_and_harms_nothing() {
+async fn a_module_whose_packages_depend_on_each_other_is_refused_and_harms_nothing() {
     let mut cluster = Cluster::start(1, "counter", &[]);
     cluster.leader().await;
     let http = cluster.nodes[0].http();
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let module = fs::read(fixtures.join("cyclic-packages.wasm")).expect("a module");
-    let refused = upload(&http, module).await;
+    let refused = upload(&http, fs::read(cyclic_packages()).expect("a module")).await;
     assert_eq!(refused.status, 422, "{refused:?}");
-    assert_eq!(refused.json()["error"]["code"], "module_refused");
+    let error = refused.json()["error"].clone();
+    assert_eq!(error["code"], "module_refused");
+    let message = error["message"].as_str().expect("a message");
+    assert!(
+        message.contains("depend on each other in a circle"),
+        "{message}"
+    );
     assert!(cluster.nodes[0].is_running());
     cluster.apply_somewhere("key", r#"{"add":{"by":1}}"#).await;
+}
+
+fn cyclic_packages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cyclic-packages.wasm")
 }

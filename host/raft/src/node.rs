@@ -24,7 +24,7 @@
 //! | `probe` | which node answers at an address |
 //! | `contact` | whether a member looks for this node, before it begins a cluster |
 //! | [`security`] | proof of identity and encryption, which the user of the library provides |
-//! | `unidentified` | connections without a hello, which must not keep a member out |
+//! | `other_connections` | connections of others than members, which must not keep a member out |
 //! | `stats`, `task` | counters, owned tasks |
 
 use std::collections::HashMap;
@@ -59,6 +59,7 @@ pub mod hello;
 mod limits;
 mod link;
 mod listener;
+mod other_connections;
 mod peers;
 mod probe;
 mod queue;
@@ -67,7 +68,6 @@ mod stats;
 mod task;
 #[cfg(test)]
 mod tests;
-mod unidentified;
 
 /// The handle of a node's network. Clones share one network; dropping the last clone aborts all of its tasks.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use oarlock_wasm::GuestEvent;
 use task_queue_raft::ids::Index;
 use tokio::sync::watch;
@@ -16,6 +17,8 @@ use tokio::sync::watch;
 const KEPT: usize = 10_000;
 /// Most bytes of stored events, including [`EVENT_BYTES`] for each.
 const KEPT_BYTES: usize = 16 << 20;
+/// Most events that are stored as they are sent.
+const FRAMED: usize = 4;
 /// Approximate memory per event in addition to topic and payload, in bytes.
 const EVENT_BYTES: usize = 96;
 
@@ -70,6 +73,8 @@ pub(crate) enum NextEvent {
 #[derive(Default)]
 pub(crate) struct Events {
     store: Mutex<EventStore>,
+    /// The latest events as they are sent, so that many clients share one copy.
+    framed: Mutex<VecDeque<(EventId, Bytes)>>,
     /// Notifies of new events.
     changes: watch::Sender<()>,
 }
@@ -97,6 +102,24 @@ impl Events {
     /// The first item after a position.
     pub(crate) fn after(&self, place: EventId) -> NextEvent {
         self.lock().after(place)
+    }
+
+    /// The event as it is sent: made by `frame`, or the copy that was made for another client.
+    pub(crate) fn framed(
+        &self,
+        event: &StoredEvent,
+        frame: impl FnOnce(&StoredEvent) -> String,
+    ) -> Bytes {
+        let mut framed = self.framed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = framed.iter().find(|(id, _)| *id == event.id) {
+            return known.clone();
+        }
+        if framed.len() == FRAMED {
+            framed.pop_front();
+        }
+        let made = Bytes::from(frame(event));
+        framed.push_back((event.id, made.clone()));
+        made
     }
 
     /// The position of the latest event, where a client without a position starts.

@@ -3,7 +3,6 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`serve`] | accepts connections, limits their number and idle time, shuts them down |
-//! | [`waiting_body`] | bodies that count as waiting until the client reads them |
 //! | [`express`] | fast path: small commands and queries over HTTP/1.1, without hyper |
 //! | [`routes`] | the table of routes, from which the router and the documentation are made |
 //! | [`token_stream`] | ends a stream with the token of its request |
@@ -18,17 +17,21 @@
 //! | [`logs`] | the log of the node, as server-sent events |
 //! | [`events`] | events of the guest, as server-sent events |
 //! | [`event_stream`] | sends frames to one client at its speed, as server-sent events |
+//! | [`stream_body`] | the body of such a stream |
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`backup`] | the state of the cluster as one file |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
 //! | [`operations`] | what operators do: recorded in the log, and shown |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`client_socket`] | the socket of a client |
-//! | [`connection_table`] | what waits for each client, and which connections are closed when that is too much |
 //! | [`request`] | validates headers, reads bodies |
 //! | [`query_string`] | the query string of queries |
 //! | [`reply`] | the guest's replies as HTTP responses |
 //! | [`app`] | the state that handlers share |
+//! | [`stream_turns`] | the turns in which streams are sent |
+//! | [`waiting_body`] | bodies that count as waiting until the client reads them |
+//! | [`query_gate`] | which query is next: shares the threads for queries between clients |
+//! | [`connection_table`] | what waits for each client, and which connections are closed when that is too much |
 //! | [`body_budget`] | limits the memory for request bodies |
 //! | [`error`] | errors of the host as JSON |
 //! | [`error_code`] | the table of their codes |
@@ -58,6 +61,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod query;
+mod query_gate;
 mod query_string;
 mod reference;
 mod reply;
@@ -68,6 +72,8 @@ mod serve;
 mod settings;
 mod snapshot;
 mod status;
+mod stream_body;
+mod stream_turns;
 #[cfg(test)]
 mod tests;
 mod token_stream;
@@ -77,4 +83,6 @@ mod waiting_body;
 pub(crate) use app::App;
 pub(crate) use body_budget::BodyBudget;
 pub(crate) use connection_table::ConnectionTable;
+pub(crate) use query_gate::QueryGate;
 pub(crate) use serve::Server;
+pub(crate) use stream_turns::StreamTurns;

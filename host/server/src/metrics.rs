@@ -14,8 +14,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Tex
 pub(crate) use http::ROUTES;
 pub(crate) use http::{HttpMetrics, HttpRoute};
 use register::{counter, counter_vec, gauge, gauge_vec};
-pub(crate) use sample::Sample;
 use sample::Sampled;
+pub(crate) use sample::{QueryTurnCounts, Sample};
 
 /// All metrics of a node. Nodes in the same process have separate metrics.
 pub(crate) struct Metrics {
@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     closed_connections: IntCounterVec,
     /// Bytes of replies and events that wait until clients read them.
     pub(crate) waiting_bytes: IntGauge,
+    /// Bytes of streams that are on their way to connections.
+    pub(crate) stream_bytes: IntGauge,
     /// Seconds until the certificate of this node expires. Without TLS there is no series.
     cert_expiry: IntGaugeVec,
     /// Requests by route and status, with their duration.
@@ -98,6 +100,11 @@ impl Metrics {
                 &registry,
                 "oarlock_http_waiting_bytes",
                 "Bytes of replies and events that wait until clients read them.",
+            )?,
+            stream_bytes: gauge(
+                &registry,
+                "oarlock_http_stream_turn_bytes",
+                "Bytes of events and log lines on their way to connections, which are sent in turn.",
             )?,
             cert_expiry: gauge_vec(
                 &registry,

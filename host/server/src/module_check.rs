@@ -3,7 +3,7 @@
 //! A module may come from the network. Compilers and parsers are not built for hostile input: a module may take all memory,
 //! not end, or overflow the stack. So the node starts itself as `oarlock check-module`, which limits its own memory and
 //! processor time, loads the module as a node does, and keeps the compiled code in the directory of compiled code. The node
-//! then only reads that code. One child runs at a time, with low priority.
+//! then only reads that code. One child runs at a time, with the lowest priority.
 //!
 //! [`request`] is what the node sends to it.
 
@@ -55,10 +55,12 @@ pub(crate) struct CheckSettings {
     pub(crate) program: PathBuf,
     /// What one check may use.
     pub(crate) budget: CheckBudget,
+    /// A check takes only the processor time that others leave.
+    pub(crate) in_background: bool,
 }
 
 impl CheckSettings {
-    /// Checks by this program, as it runs now: on Linux also after its file was replaced.
+    /// Checks by this program, as it runs now: on Linux also after its file was replaced. In the background.
     ///
     /// # Errors
     /// The operating system does not tell the path of the program.
@@ -68,7 +70,11 @@ impl CheckSettings {
         } else {
             std::env::current_exe()?
         };
-        Ok(Self { program, budget })
+        Ok(Self {
+            program,
+            budget,
+            in_background: true,
+        })
     }
 }
 
@@ -104,6 +110,9 @@ impl ChildCheck {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if self.settings.in_background {
+            command.arg("--in-background");
+        }
         if let Some(dir) = &self.compiled_dir {
             command.arg("--compiled-dir").arg(dir);
         }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use oarlock_wasm::{
-    EntryDecision, GuestModule, MachineFailure, SettingsFault, StatusHandle, WasmMachine,
+    EntryDecision, GuestModule, MachineFailure, QueryThreads, SettingsFault, StatusHandle,
+    WasmMachine,
 };
 use task_queue_raft::handle::FatalError;
 use task_queue_raft::storage::StorageError;
@@ -29,7 +30,7 @@ use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, CodeSettings, GuestError};
-use crate::http::{App, BodyBudget, ConnectionTable, Server};
+use crate::http::{App, BodyBudget, ConnectionTable, QueryGate, Server, StreamTurns};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
@@ -39,6 +40,7 @@ use crate::private_files;
 use crate::quarantine;
 use crate::quarantine::record::{QuarantineRecord, QuarantineRecordError};
 use crate::readiness::{self, Readiness, RecordedModule};
+use crate::resource_limits;
 use crate::settings::cluster::ClusterPeer;
 use crate::settings::{FirstStart, GuestSource, HostPort, ServeSettings};
 use crate::signers::{ModuleSigners, SignersError, UnsignedModule, read_signature, signature_path};
@@ -291,7 +293,9 @@ impl Node {
             backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
             connections: ConnectionTable::new(settings.http.waiting),
+            query_gate: QueryGate::new(query_threads().count),
             stream_places: Arc::new(Semaphore::new(settings.http.stream_places())),
+            stream_turns: StreamTurns::default(),
         });
         let writes = FileWrites::default();
         let tasks = spawn_tasks(
@@ -557,9 +561,12 @@ fn start_error(source: RaftStartError, settings: &ServeSettings) -> NodeStartErr
     }
 }
 
-/// Number of threads for queries: one per processor, 4 at most.
-fn query_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().min(4))
+/// Threads for queries: one per processor for short ones, 4 at most, and as many for long ones.
+fn query_threads() -> QueryThreads {
+    QueryThreads {
+        count: std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
+        in_background: resource_limits::lower_priority_of_thread,
+    }
 }
 
 /// The builder of the node that `oarlock serve` runs, without its socket and its address for clients.

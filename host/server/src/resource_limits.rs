@@ -88,17 +88,32 @@ pub(crate) fn set(resource: Resource, limit: ResourceLimit) -> io::Result<()> {
     }
 }
 
-/// Gives this process a low priority: it gets the processor time that other processes leave.
+/// Gives this process the lowest priority: it gets the processor time that other processes leave.
 pub(crate) fn lower_priority() {
-    /// 19 is the lowest. With 5, a process gets a quarter of what a busy other one gets.
-    const NICE: libc::c_int = 5;
+    /// With 19, the lowest, a process gets an eightieth of what a busy other one gets.
+    const NICE: libc::c_int = 19;
+    set_priority(NICE);
+}
+
+/// Gives this thread a lower priority than the other threads of the process: a tenth of what a busy other one gets. Does
+/// nothing where priorities are those of processes.
+pub(crate) fn lower_priority_of_thread() {
+    /// Less than [`lower_priority`]: clients wait for what such a thread does.
+    const NICE: libc::c_int = 10;
+    if cfg!(target_os = "linux") {
+        set_priority(NICE);
+    }
+}
+
+/// Of this process; on Linux of this thread, and of those that it starts.
+fn set_priority(nice: libc::c_int) {
     #[allow(
         unsafe_code,
         reason = "the standard library has no access to priorities"
     )]
     // SAFETY: the call takes numbers only. A failure changes nothing.
     unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        libc::setpriority(libc::PRIO_PROCESS, 0, nice);
     }
 }
 

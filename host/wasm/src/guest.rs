@@ -24,5 +24,6 @@ pub(crate) mod module_check;
 pub(crate) mod random;
 pub(crate) mod rules;
 pub(crate) mod semantics;
+pub(crate) mod shape;
 pub(crate) mod streams;
 pub(crate) mod wasi;

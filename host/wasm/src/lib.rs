@@ -55,6 +55,7 @@ pub use guest::metering::COST_TABLE;
 pub use guest::module::{Description, GuestModule};
 pub use guest::module_check::ModuleCheck;
 pub use guest::semantics::GuestSemantics;
+pub use guest::shape::ShapeFault;
 pub use images::RollbackMethod;
 pub use machine::audit::Audit;
 pub use machine::decisions::EntryDecision;
@@ -71,7 +72,7 @@ pub use records::failure::GuestFailure;
 pub use records::memory::MemoryRecord;
 pub use records::operation::OperationRecord;
 pub use records::outcome::{CommandOutcome, GuestQueryError, UpgradeOutcome, UpgradeRefusal};
-pub use records::query::MachineQuery;
+pub use records::query::{MachineQuery, QueryClass, QueryCost};
 pub use records::settings::SettingsChange;
 pub use records::settings_outcome::{SettingsOutcome, SettingsRefusal};
 pub use records::signature::{MAX_SIGNATURE_BYTES, UpgradeSignature};
@@ -79,6 +80,7 @@ pub use records::snapshot_error::MachineSnapshotError;
 pub use records::upgrade::{
     AbortCause, CheckResult, MigrationRoute, UpgradeBegin, UpgradeEnd, UpgradeRecord,
 };
+pub use rollback::query_pool::QueryThreads;
 pub use settings::{ReplicatedSettings, SettingDifference, SettingsFault};
 pub use upgrade::prepare::{PreparationSpawner, PreparationTask};
 pub use upgrade::state::{PastUpgrade, UpgradeStatus};

@@ -21,6 +21,7 @@ use crate::records::envelope::Envelope;
 use crate::records::outcome::{CommandOutcome, GuestQueryError};
 use crate::records::query::MachineQuery;
 use crate::records::snapshot_error::MachineSnapshotError;
+use crate::rollback::query_pool::QueryThreads;
 use crate::rollback::recoverable::RecoverableGuest;
 use crate::settings::ReplicatedSettings;
 use crate::upgrade::prepare::PreparationSpawner;
@@ -118,13 +119,13 @@ impl WasmMachine {
         Ok(machine)
     }
 
-    /// Runs queries on this number of threads, concurrently with apply, and writes checkpoints on another thread, if
+    /// Runs queries on these threads, concurrently with apply, and writes checkpoints on another thread, if
     /// the guest has a memory image. Outcomes and responses are the same.
     ///
     /// # Errors
     /// The operating system can't start a thread.
-    pub fn with_query_threads(mut self, threads: usize) -> io::Result<Self> {
-        if threads > 0 {
+    pub fn with_query_threads(mut self, threads: QueryThreads) -> io::Result<Self> {
+        if threads.count > 0 {
             self.queries
                 .start_threads(threads, self.status.query_counts())?;
             self.guest.checkpoint_on_threads();

@@ -4,7 +4,7 @@
 use std::io;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longest response, in bytes.
@@ -14,8 +14,8 @@ const MAX_HEADERS: usize = 64;
 
 /// One connection.
 #[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<S = TcpStream> {
+    stream: S,
     output: Vec<u8>,
     input: Vec<u8>,
 }
@@ -56,11 +56,18 @@ impl Connection {
     pub async fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection over what is connected already.
+    pub fn over(stream: S) -> Self {
+        Self {
             stream,
             output: Vec::new(),
             input: Vec::new(),
-        })
+        }
     }
 
     /// Prepares a request, which the next [`Connection::send`] sends. `head` is everything before the length of the
@@ -80,6 +87,7 @@ impl Connection {
     /// The connection broke.
     pub async fn send(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.output).await?;
+        self.stream.flush().await?;
         self.output.clear();
         Ok(())
     }

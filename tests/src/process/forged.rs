@@ -2,20 +2,24 @@
 
 use bytes::Bytes;
 
-/// A module with one function of more than seven megabytes, the largest that a parser accepts. A compiler that optimizes needs
-/// many seconds for it, and hundreds of megabytes.
-pub fn one_huge_function() -> Bytes {
+/// A module with functions of about two megabytes, the largest that a node accepts. A compiler that optimizes needs
+/// seconds for each of them, and hundreds of megabytes.
+pub fn huge_functions(count: u8) -> Bytes {
     /// `local.get 0; i32.const 1; i32.add; local.set 0`
     const STEP: [u8; 7] = [0x20, 0, 0x41, 1, 0x6a, 0x21, 0];
-    const STEPS: usize = 1_000_000;
+    const STEPS: usize = 299_000;
+    assert!(count < 0x80, "one byte");
     let mut body = vec![1, 1, 0x7f];
     body.extend(STEP.repeat(STEPS));
     body.push(0x0b);
-    let mut code = vec![1];
-    code.extend(leb128(body.len()));
-    code.extend(body);
+    let mut code = vec![count];
+    for _ in 0..count {
+        code.extend(leb128(body.len()));
+        code.extend(&body);
+    }
+    let types = [&[count][..], &vec![0; usize::from(count)]].concat();
     let mut module = b"\0asm\x01\0\0\0".to_vec();
-    for (section, content) in [(1, vec![1, 0x60, 0, 0]), (3, vec![1, 0]), (10, code)] {
+    for (section, content) in [(1, vec![1, 0x60, 0, 0]), (3, types), (10, code)] {
         module.push(section);
         module.extend(leb128(content.len()));
         module.extend(content);

@@ -14,8 +14,8 @@ pub struct NetworkLimits {
     pub queue_messages: usize,
     /// Most bytes of messages in one queue. An empty queue accepts a message of any size.
     pub queue_bytes: usize,
-    /// Most incoming connections at one time. At most half of them may be without a hello. Above either limit, the oldest one
-    /// without a hello is closed; a new one is refused only if all have sent theirs.
+    /// Most incoming connections at one time. At most half of them may be others than those of members: without a hello, or of a
+    /// node that is no member. Above either limit, the oldest of those is closed; a new one is refused only if all are of members.
     pub max_connections: usize,
     /// Timeout for opening a TCP connection, including name resolution.
     pub connect_timeout: Duration,

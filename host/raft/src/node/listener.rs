@@ -18,12 +18,13 @@ use super::connection::{
 };
 use super::event::{MessageSink, NetworkEvent};
 use super::hello::{Handshake, Hello, HelloRefusal, HelloRefusalReason};
+use super::other_connections::{Identified, OtherConnections, Room};
 use super::peers::NetworkContext;
 use super::queue::SendQueue;
 use super::security::{Channel, PeerStream};
 use super::task::OwnedTask;
-use super::unidentified::{Identified, Room, Unidentified};
 use crate::identity::Sender;
+use crate::ids::NodeId;
 use crate::message::{Message, RaftRequest, RaftResponse};
 
 /// Pause after a failed accept, for example when the process has no free file descriptor.
@@ -71,14 +72,14 @@ struct Acceptor<I> {
 impl<I: MessageSink> Acceptor<I> {
     async fn run(self, socket: TcpListener) {
         let mut connections = JoinSet::new();
-        let mut unidentified = Unidentified::of(self.context.limits.max_connections);
+        let mut others = OtherConnections::of(self.context.limits.max_connections);
         let mut stopping = self.stopping.clone();
         loop {
             tokio::select! {
                 () = stopped(&mut stopping) => break,
                 Some(ended) = connections.join_next(), if !connections.is_empty() => note_end(ended),
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, remote)) => self.accepted(stream, remote, &mut connections, &mut unidentified),
+                    Ok((stream, remote)) => self.accepted(stream, remote, &mut connections, &mut others),
                     Err(error) => {
                         tracing::error!(error = &error as &dyn Error, "accepting a connection failed; retrying");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -97,10 +98,11 @@ impl<I: MessageSink> Acceptor<I> {
         stream: TcpStream,
         remote: SocketAddr,
         connections: &mut JoinSet<()>,
-        unidentified: &mut Unidentified,
+        others: &mut OtherConnections,
     ) {
         let limit = self.context.limits.max_connections;
-        let room = unidentified.make_room(connections.len(), limit);
+        let is_member = |id: &NodeId| self.context.is_member(id);
+        let room = others.make_room(connections.len(), limit, is_member);
         if room != Room::Free {
             self.context.stats.add_refused_connections(1);
         }
@@ -135,11 +137,11 @@ impl<I: MessageSink> Acceptor<I> {
                 opened = connection.open(stream) => opened,
             };
             if let Some((stream, hello)) = opened {
-                accepted.set();
+                accepted.set(&hello.node_id);
                 connection.serve(stream, &hello).await;
             }
         });
-        unidentified.add(task, identified);
+        others.add(task, identified);
     }
 }
 

@@ -172,10 +172,7 @@ impl NetworkContext {
     fn check_in(&self, cluster_id: &str, hello: &Hello) -> Result<(), HelloRefusal> {
         hello.check(cluster_id, &self.node_id, |id| match self.peer_check {
             PeerCheck::Cluster | PeerCheck::Join => true,
-            PeerCheck::Listed => self
-                .table()
-                .get(id)
-                .is_some_and(|entry| entry.outbox.is_some()),
+            PeerCheck::Listed => self.is_member(id),
         })
     }
 
@@ -215,6 +212,12 @@ impl NetworkContext {
         if let Some(entry) = self.table().remove(id) {
             entry.close();
         }
+    }
+
+    /// Whether a node is among the peers.
+    pub(super) fn is_member(&self, id: &NodeId) -> bool {
+        let table = self.table();
+        table.get(id).is_some_and(|entry| entry.outbox.is_some())
     }
 
     /// The addresses of all peers.

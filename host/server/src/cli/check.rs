@@ -18,6 +18,9 @@ pub(crate) struct CheckModuleArgs {
     /// Processor time of all threads, in seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) processor_seconds: u64,
+    /// Take only the processor time that others leave.
+    #[arg(long)]
+    pub(crate) in_background: bool,
 }
 
 /// Flags of `oarlock check`.

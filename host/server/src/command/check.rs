@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oarlock_wasm::{CheckError, GuestEngine, GuestModule, GuestSemantics, MachineLimits};
@@ -12,6 +12,7 @@ use super::output::{print_safely, write_json, write_out};
 use crate::cli::CheckArgs;
 use crate::compiled::CompiledDir;
 use crate::exit::Failure;
+use crate::module_check::{CheckBudget, CheckSettings, ChildCheck};
 use crate::schema::{self, GuestMessages, MessagePair, SchemaFault};
 
 /// Checks a file as a node does at its start, and prints the result.
@@ -22,11 +23,12 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     let limits = MachineLimits::default();
     let bytes = read(&args.file, limits.module_bytes)?;
     let size = bytes.len();
-    let mut engine = GuestEngine::new().map_err(Failure::failed)?;
     let is_kept = args.compiled_dir.is_some();
-    if let Some(dir) = args.compiled_dir {
-        engine = engine.with_store(Arc::new(CompiledDir::new(dir)));
-    }
+    let temporary = tempfile::tempdir().map_err(Failure::failed)?;
+    let dir = args
+        .compiled_dir
+        .unwrap_or_else(|| temporary.path().to_owned());
+    let engine = engine(dir)?;
     let mut checked = GuestModule::load(&engine, bytes, &limits);
     if is_kept {
         // A node of a cluster at level 1 uses the code under the latest rules.
@@ -51,6 +53,19 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
             Err(Failure::failed(reasons(&args.file, &error)))
         }
     }
+}
+
+/// An engine that has modules checked and compiled by a child process, as a node does.
+fn engine(dir: PathBuf) -> Result<GuestEngine, Failure> {
+    let settings = CheckSettings {
+        in_background: false,
+        ..CheckSettings::new(CheckBudget::default()).map_err(Failure::failed)?
+    };
+    let check = ChildCheck::new(settings, Some(dir.clone()));
+    let engine = GuestEngine::new().map_err(Failure::failed)?;
+    Ok(engine
+        .with_store(Arc::new(CompiledDir::new(dir)))
+        .with_check(Arc::new(check)))
 }
 
 /// Reads the file, up to one byte over the limit: the check then reports that it is too large.

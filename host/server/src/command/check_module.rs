@@ -54,7 +54,9 @@ fn reasons(args: CheckModuleArgs) -> Result<Vec<String>, Failure> {
 }
 
 fn limit_this_process(args: &CheckModuleArgs) -> io::Result<()> {
-    resource_limits::lower_priority();
+    if args.in_background {
+        resource_limits::lower_priority();
+    }
     let limits = [
         (Resource::CoreDump, 0),
         (Resource::Memory, args.memory_bytes),

@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::body_budget::BodyBudget;
 use super::connection_table::ConnectionTable;
+use super::query_gate::QueryGate;
+use super::stream_turns::StreamTurns;
 use crate::audit::Auditor;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
@@ -74,8 +76,12 @@ pub(crate) struct App {
     pub(crate) bodies: BodyBudget,
     /// The open connections of clients, and what waits for them.
     pub(crate) connections: Arc<ConnectionTable>,
+    /// Which query is next.
+    pub(crate) query_gate: Arc<QueryGate>,
     /// Places for streams of events and of log lines.
     pub(crate) stream_places: Arc<Semaphore>,
+    /// The turns in which these streams are sent.
+    pub(crate) stream_turns: StreamTurns,
     /// Counters for Prometheus.
     pub(crate) metrics: Metrics,
 }

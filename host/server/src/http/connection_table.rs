@@ -12,6 +12,7 @@
 //! A new connection past the limit of connections takes the place of the one that has been idle longest.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -64,7 +65,12 @@ pub(crate) struct ConnectionTable {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionAccount {
+    id: u64,
+    /// The address of the client.
+    remote: IpAddr,
     table: Arc<ConnectionTable>,
+    /// What its queries usually cost; [`NO_QUERY`] before the first one.
+    query_cost: AtomicU64,
     bytes: Mutex<WaitingBytes>,
     /// Requests in flight, and streams.
     active: AtomicU64,
@@ -89,16 +95,18 @@ struct WaitingBytes {
     is_closed: bool,
 }
 
+/// The cost of queries of a connection that has sent none.
+const NO_QUERY: u64 = u64::MAX;
+
 /// Keeps a connection in its table, until dropped.
 #[derive(Debug)]
 pub(crate) struct TrackedConnection {
-    id: u64,
     account: Arc<ConnectionAccount>,
 }
 
 impl Drop for TrackedConnection {
     fn drop(&mut self) {
-        self.account.table.lock().remove(&self.id);
+        self.account.table.lock().remove(&self.account.id);
         // What still waits is dropped with the connection.
         self.account.settle();
         self.account.announce_end();
@@ -125,9 +133,13 @@ impl ConnectionTable {
         })
     }
 
-    /// Adds a connection.
-    pub(crate) fn open(self: &Arc<Self>) -> TrackedConnection {
+    /// Adds a connection from this address.
+    pub(crate) fn open(self: &Arc<Self>, remote: IpAddr) -> TrackedConnection {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let account = Arc::new(ConnectionAccount {
+            id,
+            remote,
+            query_cost: AtomicU64::new(NO_QUERY),
             table: Arc::clone(self),
             bytes: Mutex::new(WaitingBytes {
                 waiting: 0,
@@ -142,9 +154,8 @@ impl ConnectionTable {
             close: Notify::new(),
             room: Notify::new(),
         });
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, Arc::clone(&account));
-        TrackedConnection { id, account }
+        TrackedConnection { account }
     }
 
     /// Bytes that wait for all connections.
@@ -181,6 +192,8 @@ impl ConnectionTable {
     /// Closes connections until what waits is within the limit: first those whose bytes have waited longest without progress.
     fn close_slowest(&self) {
         let open = self.lock();
+        // A little more than needed, because the search takes long with many connections.
+        let enough = self.limits.total_bytes - self.limits.total_bytes / 8;
         let mut slowest: Vec<_> = open
             .values()
             .filter_map(|account| Some((account.waits_since()?.1, account)))
@@ -188,7 +201,7 @@ impl ConnectionTable {
         slowest.sort_unstable_by_key(|(since, _)| *since);
         for (_, account) in slowest {
             // Another thread may have closed some.
-            if self.waiting() <= self.limits.total_bytes {
+            if self.waiting() <= enough {
                 return;
             }
             account.close(CloseReason::TotalBytes);
@@ -206,6 +219,31 @@ impl ConnectionTable {
 }
 
 impl ConnectionAccount {
+    /// The number of the connection. Later ones have larger numbers.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The address of the client.
+    pub(crate) fn remote(&self) -> IpAddr {
+        self.remote
+    }
+
+    /// What the queries of this connection usually cost. `None` before the first one has ended.
+    pub(crate) fn usual_query_cost(&self) -> Option<u64> {
+        let cost = self.query_cost.load(Ordering::Relaxed);
+        (cost != NO_QUERY).then_some(cost)
+    }
+
+    /// A query has ended, at this cost. A larger cost than usual counts at once, a smaller one by and by.
+    pub(crate) fn note_query_cost(&self, cost: u64) {
+        let cost = match self.usual_query_cost() {
+            Some(usual) if cost < usual => usual - (usual - cost).div_ceil(4),
+            _ => cost.min(NO_QUERY - 1),
+        };
+        self.query_cost.store(cost, Ordering::Relaxed);
+    }
+
     /// Counts bytes that wait for this connection, until the share is dropped.
     pub(crate) fn wait_for(self: &Arc<Self>, bytes: u64) -> WaitingShare {
         let mut share = WaitingShare::of(self);

@@ -4,8 +4,10 @@
 //! the client does not want. So the id of the last frame may be far behind the position of the source, and its successor
 //! may be dropped already. The task therefore also sends the position itself: at the start, with each keep-alive, and
 //! before the stream ends.
+//!
+//! One event may be for thousands of clients. They get it in turn, see [`StreamTurns`], so that the threads of the runtime
+//! serve other clients in between.
 
-use std::convert::Infallible;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,6 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
-use http_body_util::channel::{Channel, Sender};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
@@ -24,14 +25,16 @@ use super::connection_table::ConnectionAccount;
 #[cfg(test)]
 use super::connection_table::TrackedConnection;
 use super::error::ApiError;
-use super::waiting_body::waiting;
+use super::stream_body::{ChunkSender, Disconnected, StreamBody, stream_body};
+use super::stream_turns::StreamTurns;
+use super::waiting_body::{CHUNK_BYTES, waiting};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The longest time without a frame. After it, the task sends a comment line: without one, a closed connection would stay
 /// undetected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Most buffered frames for one client. At the limit, the task waits for the client to read.
-const FRAMES: usize = 16;
+/// Longest turn of a client. Its connection has asked for the chunk, so it is busy with other requests.
+const LONGEST_TURN: Duration = Duration::from_millis(20);
 
 /// Marks a response with an endless body, so that the server does not count its connection as idle.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,7 @@ pub(super) trait FrameSource: Send + 'static {
     fn position(&self) -> String;
 
     /// The next frame, or `None` if there is none yet. Moves the position, also over items that the client does not want.
-    fn next_frame(&mut self) -> Option<String>;
+    fn next_frame(&mut self) -> Option<Bytes>;
 
     /// Whether the stream ends after the present frames. Otherwise it waits for more.
     fn is_finished(&self) -> bool {
@@ -71,6 +74,7 @@ pub(super) fn last_id<I: FromStr>(
 pub(super) struct StreamClient {
     /// Counts the frames that wait for it.
     account: Arc<ConnectionAccount>,
+    turns: StreamTurns,
     /// Its place among the streams of this node. `None` in a test.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -81,6 +85,7 @@ impl StreamClient {
     pub(super) fn of_connection(connection: &TrackedConnection) -> Self {
         Self {
             account: Arc::clone(connection.account()),
+            turns: StreamTurns::default(),
             _place: None,
         }
     }
@@ -96,6 +101,7 @@ impl StreamClient {
         let account = account.ok_or_else(|| ApiError::internal("the request has no connection"))?;
         Ok(Self {
             account: Arc::clone(account),
+            turns: app.stream_turns.clone(),
             _place: Some(place),
         })
     }
@@ -127,8 +133,8 @@ fn start(
     changes: watch::Receiver<()>,
     open: watch::Receiver<bool>,
     keep_alive: Duration,
-) -> Channel<Bytes, Infallible> {
-    let (sender, body) = Channel::new(FRAMES);
+) -> StreamBody {
+    let (sender, body) = stream_body();
     let task = StreamTask {
         source,
         client,
@@ -142,15 +148,12 @@ fn start(
     body
 }
 
-/// The client has disconnected.
-struct Disconnected;
-
 struct StreamTask<S> {
     source: S,
     client: StreamClient,
     changes: watch::Receiver<()>,
     open: watch::Receiver<bool>,
-    sender: Sender<Bytes, Infallible>,
+    sender: ChunkSender,
     keep_alive: Duration,
     /// When the next keep-alive is sent, unless there is a frame before.
     due: Instant,
@@ -162,10 +165,8 @@ impl<S: FrameSource> StreamTask<S> {
         self.send_position(greeting).await?;
         loop {
             self.changes.mark_unchanged();
-            while let Some(frame) = self.source.next_frame() {
+            while let Some(frame) = self.next_frame().await? {
                 self.send(frame).await?;
-                // Frames stay in the source while the client does not read: then it gets a gap, or is disconnected.
-                self.room().await?;
             }
             if self.source.is_finished() {
                 return self.send_position("end").await;
@@ -190,7 +191,15 @@ impl<S: FrameSource> StreamTask<S> {
     /// Sends a comment line and the position. This is not an event: it has no data.
     async fn send_position(&mut self, comment: &str) -> Result<(), Disconnected> {
         let position = self.source.position();
-        self.send(format!(": {comment}\nid: {position}\n\n")).await
+        self.send(format!(": {comment}\nid: {position}\n\n").into())
+            .await
+    }
+
+    /// Frames stay in the source while the client does not read: then it gets a gap, or is disconnected.
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, Disconnected> {
+        self.sender.wanted().await?;
+        self.room().await?;
+        Ok(self.source.next_frame())
     }
 
     async fn room(&mut self) -> Result<(), Disconnected> {
@@ -200,12 +209,21 @@ impl<S: FrameSource> StreamTask<S> {
         }
     }
 
-    async fn send(&mut self, frame: String) -> Result<(), Disconnected> {
-        let share = self.client.account.wait_for(frame.len() as u64);
-        let frame = waiting(frame.into(), share);
-        let sent = self.sender.send_data(frame).await;
+    async fn send(&mut self, mut frame: Bytes) -> Result<(), Disconnected> {
+        while !frame.is_empty() {
+            self.sender.wanted().await?;
+            let chunk = frame.split_to(frame.len().min(CHUNK_BYTES));
+            let turn = self.client.turns.turn(chunk.len()).await;
+            let share = self.client.account.wait_for(chunk.len() as u64);
+            self.sender.send(waiting(chunk, share))?;
+            if let Ok(taken) = tokio::time::timeout(LONGEST_TURN, self.sender.taken()).await {
+                taken?;
+            }
+            drop(turn);
+            self.sender.taken().await?;
+        }
         self.due = Instant::now() + self.keep_alive;
-        sent.map_err(|_| Disconnected)
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::app::App;
@@ -78,20 +79,20 @@ impl FrameSource for EventFrames {
         self.place.to_string()
     }
 
-    fn next_frame(&mut self) -> Option<String> {
+    fn next_frame(&mut self) -> Option<Bytes> {
         loop {
             match self.events.after(self.place) {
                 NextEvent::None => return None,
                 NextEvent::Gap(lost) => {
                     let text = gap(self.place, lost);
                     self.place = lost;
-                    return Some(text);
+                    return Some(text.into());
                 }
                 NextEvent::Event(stored) => {
                     self.place = stored.id;
                     let only = self.topic.as_ref();
                     if only.is_none_or(|topic| *topic == stored.event.topic) {
-                        return Some(frame(&stored));
+                        return Some(self.events.framed(&stored, frame));
                     }
                 }
             }

@@ -34,6 +34,7 @@ use super::authorize;
 use super::connection_table::{ConnectionAccount, WaitingShare};
 use super::error::ApiError;
 use super::query;
+use super::query_gate::PayingClient;
 use super::reply::ReplyResult;
 use super::request;
 use crate::access::{AccessRole, Requester};
@@ -384,12 +385,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 }))
             }
             Target::Query(consistency) => {
-                let query = MachineQuery {
-                    request: share.hold(Bytes::copy_from_slice(body)),
-                    caller: caller.for_guest().cloned(),
-                };
+                let request = share.hold(Bytes::copy_from_slice(body));
+                let query = MachineQuery::new(request, caller.for_guest().cloned());
+                let client = PayingClient::of(Some(&caller), self.account);
                 Ok(Box::pin(async move {
-                    query::run(&app, query, consistency, deadline).await
+                    query::run(&app, query, client, consistency, deadline).await
                 }))
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
@@ -124,18 +125,18 @@ impl FrameSource for LineFrames {
         self.place.to_string()
     }
 
-    fn next_frame(&mut self) -> Option<String> {
+    fn next_frame(&mut self) -> Option<Bytes> {
         while !self.has_read_all() {
             match self.log.after(self.place) {
                 NextLine::None => return None,
                 NextLine::Gap(place, missed) => {
                     self.place = place;
-                    return Some(frame("gap", &LineGap::of(missed), place));
+                    return Some(frame("gap", &LineGap::of(missed), place).into());
                 }
                 NextLine::Line(place, line) => {
                     self.place = place;
                     if self.wanted.contains(&line) {
-                        return Some(frame("line", &line, place));
+                        return Some(frame("line", &line, place).into());
                     }
                 }
             }

@@ -22,6 +22,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     app.metrics.event_listeners.set(listeners);
     let waiting = i64::try_from(app.connections.waiting()).unwrap_or(i64::MAX);
     app.metrics.waiting_bytes.set(waiting);
+    let in_turn = i64::try_from(app.stream_turns.in_turn()).unwrap_or(i64::MAX);
+    app.metrics.stream_bytes.set(in_turn);
     for reason in CloseReason::ALL {
         let closed = app.connections.closed(reason);
         app.metrics.set_closed_connections(reason.name(), closed);
@@ -41,6 +43,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         network: network.as_deref(),
         disk: disk.as_deref(),
         log: app.log.counts(),
+        turns: app.query_gate.counts(),
     });
     let text =
         text.map_err(|error| ApiError::internal(format!("cannot encode the metrics: {error}")))?;

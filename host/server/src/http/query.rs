@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use oarlock_wasm::{GuestQueryError, MachineQuery};
+use task_queue_raft::ids::Index;
 use task_queue_raft::{Consistency, SubmitError};
 use tokio::time::Instant;
 
 use super::app::App;
+use super::connection_table::ConnectionAccount;
 use super::error::ApiError;
+use super::query_gate::PayingClient;
 use super::query_string::parameters;
 use super::reply::{GuestReply, ReplyResult};
 use super::request;
@@ -32,11 +36,12 @@ pub(super) async fn query(
         wait_for_entry(&app, index, deadline - timeout / 4).await?;
     }
     let caller = parts.extensions.get::<Requester>();
-    let query = MachineQuery {
-        request: body,
-        caller: caller.and_then(Requester::for_guest).cloned(),
-    };
-    let reply = run(&app, query, consistency, deadline).await?;
+    let account = parts.extensions.get::<Arc<ConnectionAccount>>();
+    let account = account.ok_or_else(|| ApiError::internal("the request has no connection"))?;
+    let client = PayingClient::of(caller, account);
+    let caller = caller.and_then(Requester::for_guest).cloned();
+    let query = MachineQuery::new(body, caller);
+    let reply = run(&app, query, client, consistency, deadline).await?;
     Ok(reply.into_response(&app))
 }
 
@@ -57,6 +62,7 @@ async fn wait_for_entry(app: &App, index: u64, deadline: Instant) -> Result<(), 
 pub(super) async fn run(
     app: &App,
     query: MachineQuery,
+    client: PayingClient,
     consistency: Consistency,
     deadline: Instant,
 ) -> ReplyResult {
@@ -64,11 +70,14 @@ pub(super) async fn run(
         wait_for_leader(app, deadline).await?;
     }
     let before = app.auditor.quarantine();
-    let left = deadline.saturating_duration_since(Instant::now());
-    // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
-    let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
-    let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
-    let (index, response) = response.map_err(|error| ApiError::of_query(&error))?;
+    let (index, response) = loop {
+        let (index, response) = run_in_turn(app, &query, &client, consistency, deadline).await?;
+        if !matches!(response, Err(GuestQueryError::NotShort)) {
+            break (index, response);
+        }
+        // Its connection counts as one with long queries now, and so does this one.
+        app.query_gate.note_begun_again();
+    };
     if !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
     }
@@ -77,8 +86,10 @@ pub(super) async fn run(
         Err(GuestQueryError::Refused(body)) => Ok(GuestReply::rejected(index, body)),
         Err(GuestQueryError::Failed(failure)) => Err(ApiError::guest_failed(&failure)),
         Err(error @ GuestQueryError::NotSupported) => Err(ApiError::no_queries(error.to_string())),
-        // Only the response of a client that waits is received.
-        Err(error @ GuestQueryError::Abandoned) => Err(ApiError::no_response(&error.to_string())),
+        // Only the response of a client that waits is received, and a long query is not sent again.
+        Err(error @ (GuestQueryError::Abandoned | GuestQueryError::NotShort)) => {
+            Err(ApiError::no_response(&error.to_string()))
+        }
         Err(GuestQueryError::Overloaded { .. }) => Err(ApiError::overloaded(
             "queries that wait for a replica of the guest",
         )),
@@ -86,6 +97,30 @@ pub(super) async fn run(
             Err(ApiError::guest_unavailable(&error.to_string()))
         }
     }
+}
+
+/// Runs one query when it is its turn.
+async fn run_in_turn(
+    app: &App,
+    query: &MachineQuery,
+    client: &PayingClient,
+    consistency: Consistency,
+    deadline: Instant,
+) -> Result<(Index, Result<Bytes, GuestQueryError>), ApiError> {
+    let turn = tokio::time::timeout_at(deadline, app.query_gate.enter(client.clone())).await;
+    let turn = turn.unwrap_or_else(|_| Err(ApiError::of_query(&SubmitError::TimedOut)))?;
+    let query = MachineQuery {
+        class: turn.class,
+        cost: turn.cost.clone(),
+        ..query.clone()
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
+    let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
+    let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
+    let response = response.map_err(|error| ApiError::of_query(&error))?;
+    turn.finish();
+    Ok(response)
 }
 
 /// Waits for a leader up to `App::leader_timeout`, as a command does, and not beyond the deadline of the request.

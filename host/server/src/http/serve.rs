@@ -122,8 +122,8 @@ async fn accept(
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return connections,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, remote) = match accepted {
+            Ok((stream, remote)) => (stream, remote.ip().to_canonical()),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a client connection, retrying");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -142,7 +142,7 @@ async fn accept(
             app: Arc::clone(&app),
             routes: routes.clone(),
             builder: builder.clone(),
-            open: app.connections.open(),
+            open: app.connections.open(remote),
             stopping: stopping.clone(),
         };
         connections.spawn(connection.serve(stream));

@@ -12,7 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::connection_table::{ActiveRequest, ConnectionAccount, WaitingShare};
 
 /// Largest chunk of a body, in bytes. A client that takes one makes progress.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 
 /// Marks a response whose body is in memory anyway, so that only the chunks on their way count.
 #[derive(Clone, Copy, Debug)]

@@ -126,6 +126,20 @@ pub(crate) struct Sample<'a> {
     pub(crate) network: Option<&'a Network>,
     pub(crate) disk: Option<&'a DiskStats>,
     pub(crate) log: LineCounts,
+    pub(crate) turns: QueryTurnCounts,
+}
+
+/// Queries before their turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryTurnCounts {
+    /// Queries that wait for it.
+    pub(crate) waiting: u64,
+    /// Queries that were refused because too many waited.
+    pub(crate) refused: u64,
+    /// Queries whose clients have gone before it.
+    pub(crate) abandoned: u64,
+    /// Queries that needed more fuel than short ones may use, and began again as long ones.
+    pub(crate) begun_again: u64,
 }
 
 /// The metrics.
@@ -174,6 +188,8 @@ pub(super) struct Sampled {
     queries_waiting: IntGauge,
     replica_queries: IntCounter,
     queries_overloaded: IntCounter,
+    queries_refused: IntCounter,
+    queries_begun_again: IntCounter,
     queries_running: IntGauge,
     queries_abandoned: IntCounter,
     queries_interrupted: IntCounter,
@@ -346,7 +362,7 @@ impl Sampled {
             )?,
             queries_waiting: gauge(
                 "oarlock_queries_waiting",
-                "Queries that wait for a replica of the guest.",
+                "Queries that wait for their turn, or for a replica of the guest.",
             )?,
             replica_queries: counter(
                 "oarlock_replica_queries_total",
@@ -355,6 +371,14 @@ impl Sampled {
             queries_overloaded: counter(
                 "oarlock_queries_overloaded_total",
                 "Queries that were rejected because too many waited for a replica of the guest.",
+            )?,
+            queries_refused: counter(
+                "oarlock_queries_refused_total",
+                "Queries that were refused because too many waited for their turn, most of them of the same client.",
+            )?,
+            queries_begun_again: counter(
+                "oarlock_queries_begun_again_total",
+                "Queries that were expected to be short, needed more fuel, and began again as long ones.",
             )?,
             queries_running: gauge("oarlock_queries_running", "Queries that run now.")?,
             queries_abandoned: counter(
@@ -418,6 +442,7 @@ impl Sampled {
             network,
             disk,
             log,
+            turns,
         } = *sample;
         self.build.reset();
         let sha256 = machine.sha256.to_string();
@@ -484,11 +509,15 @@ impl Sampled {
         self.deferred.set(number(machine.counts.deferred));
         set_counter(&self.operations, machine.counts.operations);
         set_counter(&self.rollbacks, machine.counts.rollbacks);
-        self.queries_waiting.set(number(machine.queries.waiting));
+        self.queries_waiting
+            .set(number(machine.queries.waiting + turns.waiting));
+        set_counter(&self.queries_refused, turns.refused);
+        set_counter(&self.queries_begun_again, turns.begun_again);
         set_counter(&self.replica_queries, machine.queries.completed);
         set_counter(&self.queries_overloaded, machine.queries.overloaded);
         self.queries_running.set(number(machine.queries.running));
-        set_counter(&self.queries_abandoned, machine.queries.abandoned_waiting);
+        let abandoned = machine.queries.abandoned_waiting + turns.abandoned;
+        set_counter(&self.queries_abandoned, abandoned);
         set_counter(&self.queries_interrupted, machine.queries.abandoned_running);
         self.last_rollback
             .set(number(machine.counts.last_rollback_us));

@@ -15,7 +15,11 @@ fn by_script(script: &str, processor_seconds: u64) -> (TempDir, ChildCheck) {
         memory_bytes: 64 << 20,
         processor_seconds,
     };
-    let settings = CheckSettings { program, budget };
+    let settings = CheckSettings {
+        program,
+        budget,
+        in_background: true,
+    };
     (dir, ChildCheck::new(settings, None))
 }
 
@@ -111,6 +115,7 @@ fn a_program_that_can_not_be_started_refuses_the_module() {
     let settings = CheckSettings {
         program: "/nothing/here".into(),
         budget: CheckBudget::default(),
+        in_background: true,
     };
     let check = ChildCheck::new(settings, None);
     let refused = check.check(b"module", &MachineLimits::default());

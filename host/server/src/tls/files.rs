@@ -2,8 +2,8 @@
 //! node, and `revoked` with the serial numbers of certificates that are trusted no more.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -177,30 +177,32 @@ pub(crate) fn private(path: &Path) -> Result<Vec<u8>, CertFileError> {
         source,
         hint,
     };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
+    // The file that is checked is the one that is read, also if its name is given to another one meanwhile.
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
     #[allow(
         unsafe_code,
         reason = "the standard library does not know the user of the process"
     )]
     // SAFETY: the call takes nothing, changes nothing and can't fail.
     let user = unsafe { libc::geteuid() };
-    let reason = if metadata.uid() != user {
-        Some(format!("it belongs to the user {}", metadata.uid()))
-    } else if metadata.mode() & 0o077 != 0 {
-        Some(format!(
-            "other users can use it (mode {:o})",
-            metadata.mode() & 0o777
-        ))
-    } else {
-        None
-    };
-    match reason {
+    match exposure(metadata.uid(), metadata.mode(), user) {
         Some(reason) => Err(CertFileError::Exposed {
             path: path.to_owned(),
             reason,
         }),
-        None => read(path, hint),
+        None => read_file(path, file, hint),
     }
+}
+
+/// Why a file with this owner and mode is not private to `user`. `None`: it is. Files of root are as safe as the system.
+fn exposure(owner: u32, mode: u32, user: u32) -> Option<String> {
+    const ROOT: u32 = 0;
+    if owner != user && owner != ROOT {
+        return Some(format!("it belongs to the user {owner}"));
+    }
+    let others = mode & 0o077;
+    (others != 0).then(|| format!("other users can use it (mode {:o})", mode & 0o777))
 }
 
 /// The key that signs tokens.
@@ -275,18 +277,73 @@ fn optional(path: &Path) -> Result<String, CertFileError> {
 }
 
 fn read(path: &Path, hint: &'static str) -> Result<Vec<u8>, CertFileError> {
-    let unreadable = |source| CertFileError::Unreadable {
+    let file = File::open(path).map_err(|source| CertFileError::Unreadable {
         path: path.to_owned(),
         source,
         hint,
-    };
-    let length = fs::metadata(path).map_err(unreadable)?.len();
-    if length > MAX_BYTES {
-        let reason = format!("it has {length} bytes, the limit is {MAX_BYTES}");
+    })?;
+    read_file(path, file, hint)
+}
+
+fn read_file(path: &Path, file: File, hint: &'static str) -> Result<Vec<u8>, CertFileError> {
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|source| CertFileError::Unreadable {
+        path: path.to_owned(),
+        source,
+        hint,
+    })?;
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(CertFileError::Invalid {
             path: path.to_owned(),
-            reason,
+            reason: format!("it has more than {MAX_BYTES} bytes, the limit"),
         });
     }
-    fs::read(path).map_err(unreadable)
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_private_if_it_belongs_to_the_user_or_to_root_and_no_one_else_can_use_it() {
+        const USER: u32 = 1000;
+        for (owner, mode, refused) in [
+            (USER, 0o100_600, None),
+            (USER, 0o100_400, None),
+            (0, 0o100_600, None),
+            (1001, 0o100_600, Some("it belongs to the user 1001")),
+            (1001, 0o100_644, Some("it belongs to the user 1001")),
+            (USER, 0o100_640, Some("other users can use it (mode 640)")),
+            (USER, 0o100_602, Some("other users can use it (mode 602)")),
+            (0, 0o100_644, Some("other users can use it (mode 644)")),
+        ] {
+            let found = exposure(owner, mode, USER);
+            assert_eq!(found.as_deref(), refused, "{owner} {mode:o}");
+        }
+        // A process of root does not trust the files of others either.
+        assert!(exposure(USER, 0o100_600, 0).is_some());
+    }
+
+    /// Only root can give a file away. Where the test can't, the process takes the other part: it is refused to do so.
+    #[test]
+    fn a_key_that_was_given_to_another_user_is_refused() {
+        const OTHER: u32 = 65_534;
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = dir.path().join("node.key");
+        fs::write(&key, "a key").expect("a file");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
+        assert_eq!(private(&key).expect("its own file"), b"a key");
+        match chown(&key, Some(OTHER), None) {
+            Ok(()) => {
+                let error = private(&key).expect_err("refused").to_string();
+                assert!(error.contains("it belongs to the user 65534"), "{error}");
+            }
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use wasmtime::component::types::ComponentItem;
 
 use crate::guest::host::IMPORTS;
 use crate::guest::limits::LimitsError;
+use crate::guest::shape::ShapeFault;
 use crate::guest::wasi::surface::{INTERFACES, Interface};
 
 /// Interfaces that a guest may export, with their functions. The first one is required.
@@ -42,6 +43,9 @@ pub enum CheckReason {
         /// Largest allowed size in bytes.
         limit: u64,
     },
+    /// It has too many functions, locals, nested blocks or sections.
+    #[error(transparent)]
+    Shape(#[from] ShapeFault),
     /// The file is neither WebAssembly nor its text format.
     #[error("the file is neither WebAssembly nor its text format: {message}")]
     NotWasm {

@@ -227,16 +227,16 @@ impl Instance {
         let Some(queries) = self.queries.clone() else {
             return Ok(ShortQuery::Ended(None));
         };
-        let fuel = self.limits.fuel_per_query.min(FUEL_OF_SHORT_QUERY);
+        let limit = query.class.fuel(self.limits.fuel_per_query);
+        let fuel = limit.min(FUEL_OF_SHORT_QUERY);
         self.begin(self.query_call(at, query), fuel)?;
         let response = with_stack(|| queries.call_query(&mut self.store, wit(at), &query.request));
+        query.cost.add(self.fuel_spent(), 0);
         match self.end(response) {
-            Err(GuestCallError::Guest(GuestFailure::OutOfFuel))
-                if fuel < self.limits.fuel_per_query =>
-            {
+            Err(GuestCallError::Guest(GuestFailure::OutOfFuel)) if fuel < limit => {
                 Ok(ShortQuery::IsLong)
             }
-            response => self.query_outcome(response?).map(ShortQuery::Ended),
+            response => self.query_outcome(query, response?).map(ShortQuery::Ended),
         }
     }
 
@@ -257,8 +257,9 @@ impl Instance {
             (wit(at), &query.request),
             client,
         );
+        query.cost.add(self.fuel_spent(), 0);
         let response = self.end(ran)?.ok_or(GuestCallError::ClientGone)?;
-        self.query_outcome(response)
+        self.query_outcome(query, response)
     }
 
     fn query_call(&self, at: Moment, query: &MachineQuery) -> GuestCall {
@@ -268,9 +269,11 @@ impl Instance {
 
     fn query_outcome(
         &self,
+        query: &MachineQuery,
         response: Result<Vec<u8>, Vec<u8>>,
     ) -> Result<QueryOutcome, GuestCallError> {
         let bytes = response.as_ref().map_or_else(Vec::len, Vec::len) as u64;
+        query.cost.add(0, bytes);
         if bytes > self.limits.reply_bytes {
             return Err(GuestCallError::Guest(GuestFailure::TooLarge {
                 what: "the query response",

@@ -18,6 +18,7 @@ use crate::guest::loaded::LoadedCode;
 use crate::guest::module::{Description, GuestModule, Linked};
 use crate::guest::module_check::ModuleCheck;
 use crate::guest::rules::Rules;
+use crate::guest::shape;
 use crate::images::{RollbackMethod, fit};
 use crate::records::digest::Sha256;
 
@@ -114,12 +115,15 @@ fn load(
     let in_use = engine.loaded.find(digest, rules);
     let find = || store.and_then(|store| store.find(engine.wasmtime(), code));
     let mut kept = if in_use.is_none() { find() } else { None };
-    if in_use.is_none()
-        && kept.is_none()
-        && let Some(check) = check
-    {
-        check.check(&bytes, limits)?;
-        kept = find();
+    if in_use.is_none() && kept.is_none() {
+        // The shape of a text is checked when it is parsed.
+        if GuestModule::is_binary(&bytes) {
+            shape::check(&bytes).map_err(CheckReason::from)?;
+        }
+        if let Some(check) = check {
+            check.check(&bytes, limits)?;
+            kept = find();
+        }
     }
     let is_cached = in_use.is_some() || kept.is_some();
     let in_use = match in_use {
@@ -224,6 +228,9 @@ fn compile(engine: &Engine, bytes: &Bytes, rules: Rules) -> Result<Component, Ch
 /// The binary of the component: as given, parsed from text, or encoded from a core module.
 fn component_binary(engine: &Engine, bytes: &Bytes) -> Result<Bytes, CheckReason> {
     let binary = GuestModule::binary_of(bytes.clone())?;
+    if !GuestModule::is_binary(bytes) {
+        shape::check(&binary)?;
+    }
     if binary.get(4..8) == Some(COMPONENT) {
         return Ok(binary);
     }

@@ -9,8 +9,8 @@ use task_queue_raft::state_machine::{ClientWatch, Moment, QueryCallback};
 use crate::guest::limits::MachineLimits;
 use crate::records::failure::GuestFailure;
 use crate::records::outcome::GuestQueryError;
-use crate::records::query::MachineQuery;
-use crate::rollback::query_pool::{QueryCounts, QueryPool, ReplicaQuery};
+use crate::records::query::{MachineQuery, QueryClass};
+use crate::rollback::query_pool::{QueryCounts, QueryPool, QueryThreads, ReplicaQuery};
 use crate::rollback::recoverable::RecoverableGuest;
 use crate::rollback::replica::unavailable;
 
@@ -37,7 +37,7 @@ impl QueryDispatcher {
     /// The operating system can't start a thread.
     pub(super) fn start_threads(
         &mut self,
-        threads: usize,
+        threads: QueryThreads,
         counts: Arc<QueryCounts>,
     ) -> io::Result<()> {
         self.pool = Some(QueryPool::start(threads, counts)?);
@@ -55,7 +55,7 @@ impl QueryDispatcher {
     ) {
         let is_valid = guest.module().has_queries() && too_large(&query.request, limits).is_none();
         if !is_valid || self.pool.is_none() {
-            return self.run_now(guest, limits, at, &query, respond);
+            return self.run_now(guest, limits, at, query, respond);
         }
         // The pool refuses queries over the limit.
         let is_full = self.waiting.len() as u64 >= limits.queries_waiting;
@@ -92,7 +92,7 @@ impl QueryDispatcher {
                     respond,
                 }),
                 (Err(failure), _) => respond.respond(at.index, Err(unavailable(failure))),
-                _ => self.run_now(guest, limits, now, &query, respond),
+                _ => self.run_now(guest, limits, now, query, respond),
             }
         }
     }
@@ -103,15 +103,17 @@ impl QueryDispatcher {
         guest: &mut RecoverableGuest,
         limits: &MachineLimits,
         at: Moment,
-        query: &MachineQuery,
+        mut query: MachineQuery,
         respond: QueryCallback<Result<Bytes, GuestQueryError>>,
     ) {
+        // Where there is one thread, a query has no reason to begin again.
+        query.class = QueryClass::Long;
         let counts = self.pool.as_ref().map(QueryPool::counts);
         if respond.client().has_gone() {
             counts.inspect(|counts| counts.abandon_waiting());
             return;
         }
-        let mut run = || query_now(guest, limits, at, query, respond.client());
+        let mut run = || query_now(guest, limits, at, &query, respond.client());
         let response = match &self.pool {
             Some(pool) => pool.attend(run),
             None => run(),

@@ -49,6 +49,9 @@ pub enum GuestQueryError {
         /// Number of waiting queries.
         waiting: u64,
     },
+    /// The query needs more fuel than its class allows, and must be sent again as a long one.
+    #[error("the query needs more fuel than short ones may use")]
+    NotShort,
     /// The client has gone, so the query was ended.
     #[error("the client of the query has gone")]
     Abandoned,

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use oarlock_wasm::{GuestModule, MachineLimits};
+use oarlock_wasm::{GuestModule, MachineLimits, QueryThreads};
 use task_queue_raft::state_machine::{QueryCallback, ReplicatedStateMachine};
 
 use super::{Driven, SCRIPTED, core, engine, load, micros};
@@ -161,6 +161,10 @@ fn queries(
     every: u64,
 ) -> f64 {
     let (mut driven, mut random) = (Driven::new(module, limits), Random(1));
+    let threads = QueryThreads {
+        count: threads,
+        in_background: || {},
+    };
     driven.machine = driven.machine.with_query_threads(threads).expect("threads");
     let put = |key: u32| {
         let value = "v".repeat(200);

@@ -120,7 +120,7 @@ impl Attack {
     }
 
     fn upload(&mut self, http: &Http, modules: usize) {
-        let module = forged::one_huge_function();
+        let module = forged::huge_functions(4);
         for _ in 0..modules {
             let (http, module) = (http.clone(), module.clone());
             self.tasks.push(tokio::spawn(async move {

@@ -1,11 +1,16 @@
 //! Unknown nodes, broken peers and garbage: each costs one connection and one log line, nothing else.
 
-use tokio::io::AsyncWriteExt;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::support::*;
+use crate::ids::NodeId;
 use crate::node::frame::LENGTH_BYTES;
 use crate::node::hello::{Handshake, HelloRefusal, HelloRefusalReason};
-use crate::node::{NetworkConfig, NetworkLimits};
+use crate::node::security::{PeerIdentity, PeerSecurity, SecuredPeer, Securing};
+use crate::node::{NetworkConfig, NetworkLimits, PeerCheck};
 
 /// A connected pair whose connections must stay open, and the log since its start.
 struct HealthyPair {
@@ -268,9 +273,7 @@ async fn connections_over_the_limit_are_refused_until_one_closes() {
             let mut raw = RawPeer::connect(b.addr()).await;
             let sent = raw.0.write_all(&hello_of("c", "b").encode()).await.is_ok();
             let mut frame = [0; LENGTH_BYTES + 7];
-            let read = tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut frame)
-                .await
-                .is_ok();
+            let read = raw.0.read_exact(&mut frame).await.is_ok();
             if sent && read && frame[LENGTH_BYTES + 6] == 0 {
                 break;
             }
@@ -301,6 +304,95 @@ async fn connections_without_a_hello_never_keep_a_member_out() {
     // The identified peer was not touched.
     first.request(&request(1)).await;
     assert_eq!(b.message().await, ("c".into(), request(1).into()));
+}
+
+/// A node with 4 places, whose members `c` and `d` are not connected yet.
+fn with_few_places(security: Option<Arc<dyn PeerSecurity>>) -> NetworkNode {
+    let limits = NetworkLimits {
+        max_connections: 4,
+        // No connection ends by itself within the test.
+        hello_timeout: std::time::Duration::from_secs(3600),
+        ..limits()
+    };
+    start_with(NetworkConfig {
+        limits,
+        peer_check: PeerCheck::Cluster,
+        security,
+        ..config(socket("b"), &[&absent("c"), &absent("d")])
+    })
+}
+
+#[tokio::test]
+async fn connections_with_invented_ids_never_keep_a_member_out() {
+    let mut b = with_few_places(None);
+    let mut first = RawPeer::connect_as(b.addr(), "c", "b").await;
+    let mut invented = Vec::new();
+    for number in 0..20 {
+        let id = format!("invented{number}");
+        invented.push(RawPeer::connect_as(b.addr(), &id, "b").await);
+    }
+    let mut member = RawPeer::connect_as(b.addr(), "d", "b").await;
+    invented.swap_remove(0).closed().await;
+    // The members were not touched.
+    for (id, peer) in [("c", &mut first), ("d", &mut member)] {
+        peer.request(&request(1)).await;
+        assert_eq!(b.message().await, (id.into(), request(1).into()));
+    }
+}
+
+/// Proves who a peer is by its first line, as a certificate would.
+#[derive(Debug)]
+struct ProofByLine;
+
+impl PeerSecurity for ProofByLine {
+    fn connect(&self, _: TcpStream, _: &NodeId) -> Securing {
+        Box::pin(async { Err(std::io::ErrorKind::Unsupported.into()) })
+    }
+
+    fn accept(&self, mut stream: TcpStream) -> Securing {
+        Box::pin(async move {
+            let mut id = Vec::new();
+            loop {
+                match stream.read_u8().await? {
+                    b'\n' => break,
+                    byte => id.push(byte),
+                }
+            }
+            Ok(SecuredPeer {
+                stream: Box::new(stream),
+                identity: PeerIdentity {
+                    cluster_id: CLUSTER.to_owned(),
+                    node_id: String::from_utf8_lossy(&id).as_ref().into(),
+                },
+                distrusted: Box::pin(std::future::pending()),
+            })
+        })
+    }
+}
+
+#[tokio::test]
+async fn on_secured_connections_nodes_that_are_no_members_never_keep_a_member_out() {
+    let mut b = with_few_places(Some(Arc::new(ProofByLine)));
+    let connect = async |id: &str| {
+        let mut raw = RawPeer::connect(b.addr()).await;
+        raw.write(format!("{id}\n").as_bytes()).await;
+        raw.write(&hello_of(id, "b").encode()).await;
+        raw.frame().await;
+        raw
+    };
+    let mut first = connect("c").await;
+    let mut others = Vec::new();
+    for number in 0..20 {
+        // Some prove nothing, the others have certificates of nodes that are no members.
+        others.push(RawPeer::connect(b.addr()).await);
+        others.push(connect(&format!("removed{number}")).await);
+    }
+    let mut member = connect("d").await;
+    others.swap_remove(0).closed().await;
+    for (id, peer) in [("c", &mut first), ("d", &mut member)] {
+        peer.request(&request(1)).await;
+        assert_eq!(b.message().await, (id.into(), request(1).into()));
+    }
 }
 
 #[tokio::test]

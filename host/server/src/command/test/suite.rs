@@ -234,7 +234,7 @@ impl RawStep<'_> {
             }
             (_, Some(text), _) => {
                 let request = bytes(text);
-                let query = MachineQuery { request, caller };
+                let query = MachineQuery::new(request, caller);
                 (StepAction::Query(query), format!("query {text}"))
             }
             (_, _, by) => {

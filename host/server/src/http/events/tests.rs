@@ -55,7 +55,9 @@ fn rare(events: &Arc<Events>, place: &str) -> (String, String) {
         topic: Some("rare".to_owned()),
         place: place.parse().expect("an id"),
     };
-    let frames = std::iter::from_fn(|| source.next_frame()).collect();
+    let frames = std::iter::from_fn(|| source.next_frame());
+    let frames = frames.map(|frame| String::from_utf8_lossy(&frame).into_owned());
+    let frames = frames.collect();
     (frames, source.position())
 }
 
@@ -80,4 +82,29 @@ fn a_filtered_reader_that_reconnects_gets_no_gap() {
     assert_eq!(place, events.latest().to_string());
     let (text, _) = rare(&events, "1.0");
     assert!(text.contains("oarlock.gap"), "{text}");
+}
+
+#[test]
+fn clients_share_the_copy_of_an_event_that_is_sent() {
+    let events = Arc::new(Events::default());
+    let event = GuestEvent {
+        topic: "t".to_owned(),
+        payload: Bytes::from_static(b"large"),
+    };
+    for index in 1..=10 {
+        events.publish(Index(index), std::slice::from_ref(&event), index - 1);
+    }
+    let read = || {
+        let mut source = EventFrames {
+            events: Arc::clone(&events),
+            topic: None,
+            place: "8.9".parse().expect("an id"),
+        };
+        std::iter::from_fn(move || source.next_frame()).collect::<Vec<_>>()
+    };
+    let (one, other) = (read(), read());
+    assert_eq!((one.len(), &one), (2, &other));
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one.as_ptr(), other.as_ptr());
+    }
 }

@@ -28,7 +28,7 @@ async fn errors(log: &Arc<NodeLog>, place: LineId) -> String {
     };
     let (_node, open) = watch::channel(true);
     let table = ConnectionTable::new(WaitingLimits::default());
-    let connection = table.open();
+    let connection = table.open(std::net::Ipv4Addr::LOCALHOST.into());
     let client = StreamClient::of_connection(&connection);
     let response = respond(source, client, "log of the node", log.watch(), open);
     let body = response.into_body().collect().await.expect("a body");

@@ -7,7 +7,7 @@ use crate::settings::WaitingLimits;
 #[tokio::test]
 async fn a_body_waits_until_its_chunks_are_dropped() {
     let table = ConnectionTable::new(WaitingLimits::default());
-    let connection = table.open();
+    let connection = table.open(std::net::Ipv4Addr::LOCALHOST.into());
     let length = 2 * CHUNK_BYTES + 10;
     for (is_shared, first) in [(false, length), (true, 0)] {
         let (account, body) = (connection.account(), Body::from(vec![7; length]));

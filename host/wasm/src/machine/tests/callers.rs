@@ -81,10 +81,7 @@ fn a_query_has_a_caller_on_any_instance() {
             (Some(bob()), "bob"),
             (None, ""),
         ] {
-            let query = MachineQuery {
-                request: Bytes::from_static(b"f"),
-                caller: caller.map(Arc::new),
-            };
+            let query = MachineQuery::new(Bytes::from_static(b"f"), caller.map(Arc::new));
             let response = node.machine.query(at, query);
             assert_eq!(response.unwrap(), name.as_bytes());
         }

@@ -3,6 +3,7 @@
 use task_queue_raft::state_machine::WaitingClient;
 
 use super::*;
+use crate::records::query::{QueryClass, QueryCost};
 use crate::testing::{at, scripted_but, scripted_but_in_memory, scripted_in_memory};
 
 type Response = (Index, Result<Bytes, GuestQueryError>);
@@ -15,12 +16,20 @@ struct QueryNode {
     responses: mpsc::Receiver<Response>,
 }
 
+/// So many threads for each class.
+fn threads_of(count: usize) -> QueryThreads {
+    QueryThreads {
+        count,
+        in_background: || {},
+    }
+}
+
 impl QueryNode {
     fn new(module: GuestModule, limits: MachineLimits, threads: usize) -> Self {
         let machine = WasmMachine::new(module, limits, None).unwrap();
         let (sender, responses) = mpsc::channel();
         Self {
-            machine: machine.with_query_threads(threads).unwrap(),
+            machine: machine.with_query_threads(threads_of(threads)).unwrap(),
             index: 0,
             sender,
             responses,
@@ -41,6 +50,22 @@ impl QueryNode {
         let request = Bytes::copy_from_slice(request);
         self.machine
             .query_async(at(self.index), request.into(), respond);
+    }
+
+    /// Submits a query of this class, and returns what counts its cost.
+    fn submit_of(&mut self, class: QueryClass, request: &[u8]) -> QueryCost {
+        let sender = self.sender.clone();
+        let respond = QueryCallback::new(move |index, response| {
+            sender.send((index, response)).unwrap();
+        });
+        let query = MachineQuery {
+            class,
+            ..Bytes::copy_from_slice(request).into()
+        };
+        let cost = query.cost.clone();
+        self.machine.query_async(at(self.index), query, respond);
+        self.machine.on_idle();
+        cost
     }
 
     /// Submits a query whose client may go.
@@ -320,4 +345,71 @@ fn abandoned_queries_that_wait_take_no_place_and_never_begin() {
         (queries.abandoned_waiting, queries.abandoned_running),
         (50, 1)
     );
+}
+
+#[test]
+fn short_and_new_queries_do_not_wait_for_long_ones() {
+    let mut node = QueryNode::new(scripted_in_memory(), endless(), 1);
+    let clients = [(); 3].map(|()| WaitingClient::default());
+    for client in &clients {
+        node.submit_watched(client.watch(), b"v");
+    }
+    node.machine.on_idle();
+    for class in [QueryClass::Short, QueryClass::New, QueryClass::Short] {
+        let cost = node.submit_of(class, b"?");
+        assert_eq!(number_in(&node.response().1.unwrap()), 0);
+        assert_eq!(QueryClass::after(Some(cost.get())), QueryClass::Short);
+    }
+    drop(clients);
+    let mut ended = node.machine.status().get().queries;
+    while ended.abandoned_running + ended.abandoned_waiting < 3 {
+        std::thread::yield_now();
+        ended = node.machine.status().get().queries;
+    }
+    assert_eq!(ended.waiting + ended.running, 0);
+}
+
+#[test]
+fn a_query_that_needs_more_fuel_than_its_class_allows_must_be_sent_again_as_a_long_one() {
+    let fuel = 300_000_000;
+    let limits = MachineLimits {
+        fuel_per_query: fuel,
+        ..limits()
+    };
+    let mut node = QueryNode::new(scripted_in_memory(), limits, 1);
+    let out_of_fuel = GuestQueryError::Failed(GuestFailure::OutOfFuel);
+    for (class, error, least) in [
+        (QueryClass::Short, GuestQueryError::NotShort, 1_000_000),
+        (QueryClass::New, GuestQueryError::NotShort, 1_000_000),
+        (QueryClass::Long, out_of_fuel.clone(), fuel),
+    ] {
+        let cost = node.submit_of(class, b"v");
+        assert_eq!(node.response().1, Err(error));
+        assert!(cost.get() >= least && cost.get() < 2 * fuel, "{cost:?}");
+        assert_eq!(QueryClass::after(Some(cost.get())), QueryClass::Long);
+    }
+    // Where the limit of all queries is lower, it is the one that counts.
+    let limits = MachineLimits {
+        fuel_per_query: 100_000,
+        ..limits
+    };
+    let mut node = QueryNode::new(scripted_in_memory(), limits, 1);
+    node.submit_of(QueryClass::Short, b"v");
+    assert_eq!(node.response().1, Err(out_of_fuel));
+}
+
+#[test]
+fn the_bytes_of_a_response_cost_too() {
+    for module in [scripted_in_memory(), scripted()] {
+        let mut node = QueryNode::new(module, limits(), 1);
+        let small = node.submit_of(QueryClass::Short, &op(b'z', 10));
+        node.response().1.unwrap();
+        let large = node.submit_of(QueryClass::Short, &op(b'z', 50_010));
+        node.response().1.unwrap();
+        assert!(small.get() > 0);
+        assert!(
+            large.get() >= small.get() + 8 * 50_000,
+            "{large:?} {small:?}"
+        );
+    }
 }

@@ -21,7 +21,9 @@ mod snapshot_header;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::entry::{check_entry, check_entry_size, decode_entry, encode_entry};
+pub(super) use self::entry::{
+    MAX_ENTRY_BYTES, check_entry, check_entry_size, decode_entry, encode_entry,
+};
 pub(super) use self::meta::{
     FORMAT, FORMAT_AT_LEVEL_0, FORMAT_WITHOUT_STORE_INIT, decode_hard_state, decode_identity,
     decode_lease, decode_log_id, decode_met, decode_runs, decode_store_init, encode_hard_state,

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::body_budget::BodyBudget;
 use super::connection_table::ConnectionTable;
+use crate::archive_streams::ArchiveStreams;
 use crate::audit::Auditor;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
@@ -70,6 +71,8 @@ pub(crate) struct App {
     pub(crate) data_dir: PathBuf,
     /// Limits the backups that are sent at the same time.
     pub(crate) backups: Arc<Semaphore>,
+    /// The streams of entries that are being sent.
+    pub(crate) archives: ArchiveStreams,
     /// Limits the memory for request bodies.
     pub(crate) bodies: BodyBudget,
     /// The open connections of clients, and what waits for them.

@@ -22,6 +22,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     app.metrics.event_listeners.set(listeners);
     let waiting = i64::try_from(app.connections.waiting()).unwrap_or(i64::MAX);
     app.metrics.waiting_bytes.set(waiting);
+    let archives = app.archives.counts(raft.applied.0);
+    app.metrics.set_archives(archives);
     for reason in CloseReason::ALL {
         let closed = app.connections.closed(reason);
         app.metrics.set_closed_connections(reason.name(), closed);

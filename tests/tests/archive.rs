@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use oarlock_client::ApplyOptions;
 use oarlock_tests::process::kv::{put, read};
 use oarlock_tests::process::{
     Cluster, Http, Node, NodeOptions, QUICK, SecuredCluster, apply_somewhere, cert, eventually,
@@ -300,7 +301,11 @@ async fn an_archive_survives_kills_under_load_and_each_point_is_restored() {
         .iter()
         .filter(|sample| sample.index >= from)
         .collect();
-    for sample in [known[0], known[known.len() / 2], known[known.len() - 1]] {
+    for sample in [
+        known[known.len() / 4],
+        known[known.len() / 2],
+        known[known.len() - 1],
+    ] {
         let index = sample.index.to_string();
         let point = dry_run(&archive, &["--to-index", &index]);
         assert_eq!(
@@ -535,12 +540,12 @@ async fn an_upgrade_among_the_entries_is_executed_and_a_backup_is_a_base() {
     let before = cluster.nodes[0].http().status().await.expect("a status");
     succeed(&["upgrade", shown(&module), "--endpoints", &all]);
     cluster.apply_somewhere("two", &put("k", "after")).await;
-    succeed(&once);
     let after = cluster.nodes[0].http().status().await.expect("a status");
     assert_ne!(
         before["state_machine"]["sha256"],
         after["state_machine"]["sha256"]
     );
+    succeed(&once);
 
     let index = before["applied_index"].to_string();
     for from in [&[][..], &[shown(&backup)]] {
@@ -558,8 +563,6 @@ async fn an_upgrade_among_the_entries_is_executed_and_a_backup_is_a_base() {
         );
         assert_eq!(new["state_hash"], after["state_hash"]);
     }
-    let dir = cluster.dir().join("none");
-    assert!(!dir.exists());
     let (node, _) = restored(&mut cluster, &archive, &[], "new");
     assert_eq!(read(&node.http(), "k").await, "after");
     let status = node.http().status().await.expect("a status");
@@ -571,40 +574,51 @@ async fn an_upgrade_among_the_entries_is_executed_and_a_backup_is_a_base() {
     // A second base is not taken by mistake.
     let twice = run([&once[..], &["--backup", shown(&backup)]].concat());
     assert_eq!(twice.status.code(), Some(2), "{}", text(&twice));
-    // A damaged end is written again, and damage before it is named.
-    let newest = newest_segment(&archive);
+    damage_is_removed_or_named(&mut cluster, &archive, &all, &after).await;
+}
+
+/// A damaged end is written again, and damage before it is named.
+async fn damage_is_removed_or_named(
+    cluster: &mut Cluster,
+    archive: &Path,
+    endpoints: &str,
+    known: &Value,
+) {
+    let once = [
+        "archive",
+        shown(archive),
+        "--once",
+        "--endpoints",
+        endpoints,
+    ];
+    let dir = cluster.dir().join("none");
+    let to_the_end = [
+        "restore",
+        "--archive",
+        shown(archive),
+        "--data-dir",
+        shown(&dir),
+    ];
+    let newest = newest_segment(archive);
     let bytes = fs::read(&newest).expect("a segment");
     fs::write(&newest, &bytes[..bytes.len() - 3]).expect("written");
-    let cut = fail(&["verify", shown(&archive)], 1);
+    let cut = fail(&["verify", shown(archive)], 1);
     assert!(cut.contains("not complete"), "{cut}");
-    let to_the_end = fail(
-        &[
-            "restore",
-            "--archive",
-            shown(&archive),
-            "--data-dir",
-            shown(&dir),
-        ],
-        1,
-    );
-    assert!(to_the_end.contains("--to-index"), "{to_the_end}");
+    let refused = fail(&to_the_end, 1);
+    assert!(refused.contains("--to-index"), "{refused}");
     succeed(&once);
-    assert_eq!(fs::read(&newest).expect("a segment")[..bytes.len()], bytes);
-    succeed(&["verify", shown(&archive)]);
+    succeed(&["verify", shown(archive)]);
+    let index = known["applied_index"].to_string();
+    let again = dry_run(archive, &["--to-index", &index]);
+    assert_eq!(again["state_hash"], known["state_hash"]);
+
+    // In a block of its own.
+    cluster.apply_somewhere("three", &put("k", "last")).await;
+    succeed(&once);
     let mut wrong = fs::read(&newest).expect("a segment");
     wrong[bytes.len() / 3] ^= 1;
     fs::write(&newest, &wrong).expect("written");
-    for refused in [
-        &once[..],
-        &["verify", shown(&archive)],
-        &[
-            "restore",
-            "--archive",
-            shown(&archive),
-            "--data-dir",
-            shown(&dir),
-        ],
-    ] {
+    for refused in [&once[..], &["verify", shown(archive)], &to_the_end] {
         let error = fail(refused, 1);
         assert!(error.contains("is damaged at byte"), "{error}");
     }
@@ -621,9 +635,11 @@ fn newest_segment(archive: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_only_an_operator_archives() {
-    let mut secured = SecuredCluster::start();
+    let secured = SecuredCluster::start();
     cert(&secured.certs, &["client", "bob", "--roles", "reader"]);
-    secured.cluster.leader().await;
+    let client = secured.client("ann");
+    let applied = client.apply(put("a", "1"), &ApplyOptions::default());
+    applied.await.expect("applied");
     let all = secured.endpoints();
     let archive = secured.cluster.dir().join("archive");
     let bob = secured.path("bob");

@@ -243,25 +243,42 @@ impl RestorePlan {
             _ => self.end.index,
         };
         for path in &self.segments {
-            let mut reader = SegmentReader::open(path).map_err(not_restored)?;
-            let mut is_done = false;
-            while !is_done {
-                let before = reader.last();
-                let entries = match reader.next() {
-                    Ok(Some(entries)) => entries,
-                    Ok(None) => break,
-                    // What is before was checked, and has the point.
-                    Err(ArchiveError::IncompleteEnd { .. }) => break,
-                    Err(error) => return Err(not_restored(error)),
-                };
-                is_done = executed.apply(before, entries, point)?;
-                tell_progress(executed.last.index, last_index);
-            }
-            if is_done {
-                break;
+            if self.execute_segment(path, &mut executed, point, last_index)? {
+                return Ok(executed);
             }
         }
+        if executed.last.index < last_index {
+            return Err(not_restored(format!(
+                "the archive has changed while it was read: it ends with entry {} now",
+                executed.last.index
+            )));
+        }
         Ok(executed)
+    }
+
+    /// Executes the entries of a segment. Returns whether the point is reached.
+    fn execute_segment(
+        &self,
+        path: &Path,
+        executed: &mut ExecutedPoint,
+        point: RestorePoint,
+        last_index: u64,
+    ) -> Result<bool, Failure> {
+        let mut reader = SegmentReader::open(path).map_err(not_restored)?;
+        loop {
+            let before = reader.last();
+            let entries = match reader.next() {
+                Ok(Some(entries)) => entries,
+                // What is before was checked. Whether it has the point is checked at the end.
+                Ok(None) | Err(ArchiveError::IncompleteEnd { .. }) => return Ok(false),
+                Err(error) => return Err(not_restored(error)),
+            };
+            let is_done = executed.apply(before, entries, point)?;
+            tell_progress(executed.last.index, last_index);
+            if is_done {
+                return Ok(true);
+            }
+        }
     }
 
     fn restored_base(&self) -> Result<ExecutedPoint, Failure> {
@@ -359,6 +376,12 @@ impl ExecutedPoint {
             if point.is_before(position) {
                 is_done = true;
                 break;
+            }
+            if position.index != self.last.index + 1 {
+                return Err(not_restored(format!(
+                    "the archive has changed while it was read: entry {} follows entry {}",
+                    position.index, self.last.index
+                )));
             }
             self.last = position;
             self.entries += 1;

@@ -67,6 +67,16 @@ impl Archiver {
         .await
     }
 
+    /// Waits until the node from which it receives entries is another one than this.
+    async fn has_left(&self, endpoint: &Value) {
+        eventually("another node sends", async || {
+            let events = self.events();
+            let latest = events.iter().rfind(|event| event["event"] == "connected");
+            (latest?["endpoint"] != *endpoint).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until it has this entry.
     async fn has(&self, index: u64) {
         self.event("archived", |event| event["index"].as_u64() >= Some(index))
@@ -234,9 +244,7 @@ async fn an_archive_survives_kills_under_load_and_each_point_is_restored() {
         .position(|node| endpoint == node.http().0.as_str());
     let at = at.expect("one of the nodes");
     cluster.nodes[at].kill();
-    archiver
-        .event("connected", |event| event["endpoint"] != endpoint)
-        .await;
+    archiver.has_left(&endpoint).await;
     load.grows_by(5).await;
     let index = cluster.nodes[(at + 1) % 3]
         .http()
@@ -261,6 +269,7 @@ async fn an_archive_survives_kills_under_load_and_each_point_is_restored() {
     archiver.event("connected", |_| true).await;
     load.grows_by(5).await;
     let (samples, last) = load.end().await;
+    a_node_that_is_silent_is_left(&cluster, &archiver).await;
     archiver.signal("INT");
     assert!(archiver.child.wait().expect("it ends").success());
     archiver.event("stopped", |_| true).await;
@@ -331,6 +340,24 @@ async fn an_archive_survives_kills_under_load_and_each_point_is_restored() {
     points_that_are_not_there_are_refused(&archive);
     let middle = known[known.len() / 2];
     the_restored_cluster_is_another_one(&mut cluster, &archive, middle, last, first).await;
+}
+
+/// As after a cut of the network: the connection stays, and nothing comes.
+async fn a_node_that_is_silent_is_left(cluster: &Cluster, archiver: &Archiver) {
+    let connected = archiver.event("connected", |_| true).await["endpoint"].clone();
+    let (silent, others): (Vec<&Node>, Vec<&Node>) = cluster
+        .nodes
+        .iter()
+        .partition(|node| connected == node.http().0.as_str());
+    silent[0].signal("STOP");
+    archiver.has_left(&connected).await;
+    let targets: Vec<Http> = others.iter().map(|node| node.http()).collect();
+    apply_somewhere(&targets, "cut", &put("cut", "1")).await;
+    let status = eventually("a node responds", async || targets[0].status().await).await;
+    archiver
+        .has(status["applied_index"].as_u64().expect("an index"))
+        .await;
+    silent[0].signal("CONT");
 }
 
 fn points_that_are_not_there_are_refused(archive: &Path) {

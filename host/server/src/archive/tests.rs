@@ -335,7 +335,7 @@ fn other_files_and_later_formats_are_named() {
     later[11] = 2;
     for (content, expected) in [
         (&b"a file of someone else"[..], "not a segment"),
-        (&later, "format 2"),
+        (&later[..], "format 2"),
     ] {
         fs::write(&path, content).unwrap();
         let error = ArchiveContents::read(dir.path()).unwrap_err().to_string();

@@ -37,6 +37,8 @@ fn cluster(cache_bytes: u64) -> Cluster {
     let mut cluster = Cluster::with(["a", "b", "c"].into_iter().map(|id| {
         let mut setup = setup(id, "a b c");
         setup.core.limits.cache_bytes = cache_bytes;
+        // A snapshot of entry 5 keeps two entries in the log.
+        (setup.core.max_log_entries, setup.core.snapshot_threshold) = (8, 6);
         setup
     }));
     cluster.elect("a");

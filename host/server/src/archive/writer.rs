@@ -164,29 +164,37 @@ impl ArchiveWriter {
     /// # Errors
     /// They do not follow it, a record is damaged, or the disk returns an error. After an error of the disk, open the archive again.
     pub(crate) fn append(&mut self, entries: &[ArchivedEntry]) -> Result<(), ArchiveError> {
-        let mut last = self.last;
+        let positions = self.positions(entries)?;
         let mut body = Vec::new();
-        for ArchivedEntry { index, record } in entries {
+        for (at, ArchivedEntry { index, record }) in entries.iter().enumerate() {
+            if !body.is_empty() && body.len() + record.len() > BLOCK_BYTES {
+                self.write_block(&body, positions[at - 1])?;
+                body.clear();
+            }
+            // A record has at most 256 MiB.
+            let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+            body.extend_from_slice(&index.to_be_bytes());
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(record);
+        }
+        match positions.last() {
+            Some(last) => self.write_block(&body, *last),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks entries that are to be added. Returns the position of each.
+    fn positions(&self, entries: &[ArchivedEntry]) -> Result<Vec<ArchivePosition>, ArchiveError> {
+        let mut last = self.last;
+        let positions = entries.iter().map(|ArchivedEntry { index, record }| {
             let after = last.index;
             let wrong = |what: String| ArchiveError::NoSuccessor { after, what };
             let entry = entry_record::decode(Index(*index), record, Path::new("the stream"));
             let entry = entry.map_err(|error| wrong(error.to_string()))?;
-            let next = follow(last, &entry).map_err(wrong)?;
-            // A record has at most 256 MiB.
-            let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            if !body.is_empty() && body.len() + record.len() > BLOCK_BYTES {
-                self.write_block(&body, last)?;
-                body.clear();
-            }
-            body.extend_from_slice(&index.to_be_bytes());
-            body.extend_from_slice(&length.to_be_bytes());
-            body.extend_from_slice(record);
-            last = next;
-        }
-        if !body.is_empty() {
-            self.write_block(&body, last)?;
-        }
-        Ok(())
+            last = follow(last, &entry).map_err(wrong)?;
+            Ok(last)
+        });
+        positions.collect()
     }
 
     /// Writes a block that ends with the entry `last`.

@@ -100,6 +100,8 @@ pub(super) async fn entries(
         return Err(ApiError::quarantined());
     }
     let head = head(&app, from, &first)?;
+    let client = request::operator(request.extensions(), None);
+    tracing::info!(from, client, "a client receives the entries of the log");
     let (sender, body) = Channel::new(PIECES);
     let sending = EntrySender {
         app,

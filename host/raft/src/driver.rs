@@ -8,12 +8,12 @@
 //! | file | content |
 //! |---|---|
 //! | `environment`, `input`, `outcome`, `limits` | what the driver is called with, and what it calls |
-//! | `proposals`, `queue`, `forwarded`, `queries`, `admin`, [`held`] | what waits: plain data, without the driver |
-//! | `commands`, `forwarding`, `reads`, `operations` | the driver's methods for each of these |
-//! | `log_copies` | copies of applied entries, for an archive |
+//! | `proposals`, `queue`, `forwarded`, `queries`, `admin`, `log_copies`, [`held`] | what waits: plain data, without the driver |
+//! | `commands`, `forwarding`, `reads`, `copying`, `operations` | the driver's methods for each of these |
 
 mod admin;
 mod commands;
+mod copying;
 mod environment;
 mod forwarded;
 mod forwarding;

@@ -1,15 +1,9 @@
-//! Copies of applied entries, for an archive of the log.
-//!
-//! A copy is answered at once from memory where the entries are still there. Otherwise the disk reads them between its other tasks.
+//! Copies of applied entries, for an archive of the log: requests that wait for the disk.
 
 use std::collections::BTreeMap;
 
-use super::Driver;
-use super::environment::Environment;
-use crate::disk::DiskTask;
 use crate::entry::Entry;
 use crate::ids::{Index, Term};
-use crate::state_machine::ReplicatedStateMachine;
 
 /// A part of the applied log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,60 +51,20 @@ pub(super) struct LogCopies {
 }
 
 impl LogCopies {
-    fn insert(&mut self, request: CopyRequest) -> u64 {
+    /// Adds a request. Returns its number.
+    pub(super) fn insert(&mut self, request: CopyRequest) -> u64 {
         self.next_id += 1;
         self.reading.insert(self.next_id, request);
         self.next_id
     }
 
+    /// Takes the request with this number.
+    pub(super) fn remove(&mut self, id: u64) -> Option<CopyRequest> {
+        self.reading.remove(&id)
+    }
+
+    /// Drops all requests.
     pub(super) fn clear(&mut self) {
         self.reading.clear();
-    }
-}
-
-impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
-    pub(super) fn on_copy_log(&mut self, request: CopyRequest) {
-        let log = self.core.log();
-        let applied = log.applied();
-        if request.from <= log.purged().index || request.from > applied {
-            return self.respond_copy(request, Vec::new());
-        }
-        match log.cached(request.from, applied, request.max_bytes) {
-            Some(entries) => self.respond_copy(request, entries),
-            None => {
-                let (from, max_bytes) = (request.from, request.max_bytes);
-                let id = self.log_copies.insert(request);
-                self.env.disk(DiskTask::CopyLog {
-                    id,
-                    from,
-                    to: applied,
-                    max_bytes,
-                });
-            }
-        }
-    }
-
-    /// The disk has read entries for a copy. None: a snapshot has replaced them in the meantime.
-    pub(super) fn on_log_copied(&mut self, id: u64, entries: Vec<Entry>) {
-        if let Some(request) = self.log_copies.reading.remove(&id) {
-            self.respond_copy(request, entries);
-        }
-    }
-
-    fn respond_copy(&self, request: CopyRequest, entries: Vec<Entry>) {
-        let log = self.core.log();
-        let is_compacted = entries.is_empty() && request.from <= log.purged().index;
-        (request.respond)(if is_compacted {
-            LogCopy::Compacted {
-                first: log.purged().index.next(),
-            }
-        } else {
-            LogCopy::Entries(CopiedEntries {
-                entries,
-                term_before: log.term_at(request.from.previous()),
-                applied: log.applied(),
-                time_ms: log.last_time_ms(),
-            })
-        });
     }
 }

@@ -16,7 +16,7 @@ use oarlock_client::{Client, Endpoint, RequestError};
 use tokio::time::Instant;
 
 use super::connect::{block_on, connect, refused};
-use crate::archive::{ArchiveError, ArchiveWriter};
+use crate::archive::ArchiveWriter;
 use crate::cli::ArchiveArgs;
 use crate::exit::Failure;
 use crate::private_files;
@@ -38,14 +38,10 @@ pub(crate) fn archive(args: ArchiveArgs) -> Result<(), Failure> {
     block_on(run(&args))
 }
 
-fn unusable(error: ArchiveError) -> Failure {
-    Failure::failed(error)
-}
-
 async fn run(args: &ArchiveArgs) -> Result<(), Failure> {
     let client = connect(&args.client)?;
     let mut signals = Signals::new()?;
-    let writer = ArchiveWriter::open(&args.dir, args.segment_bytes).map_err(unusable)?;
+    let writer = ArchiveWriter::open(&args.dir, args.segment_bytes).map_err(Failure::failed)?;
     let progress = ArchiveProgress::new(args.client.output.json);
     let mut archiver = Archiver {
         endpoints: client.endpoints().to_vec(),

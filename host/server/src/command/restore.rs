@@ -9,7 +9,6 @@ use std::path::Path;
 use serde_json::json;
 use task_queue_raft::ids::{Index, LogId, Term};
 use task_queue_raft::storage::StorageError;
-use task_queue_raft::storage::redb::Identity;
 use task_queue_raft::storage::restore::{RestoredCluster, restore as restore_into};
 
 use super::backup::described;
@@ -70,17 +69,8 @@ fn restore_file(args: &RestoreArgs, file: &Path) -> Result<(), Failure> {
     write_out(io::stdout().lock(), text.as_bytes())
 }
 
-/// Id of the new cluster and of its node.
-fn identity(args: &RestoreArgs, manifest: &Manifest) -> Identity {
-    let cluster_id = args.cluster_id.clone();
-    Identity {
-        node_id: args.node_id.as_str().into(),
-        cluster_id: cluster_id.unwrap_or_else(|| manifest.cluster_id.clone()),
-    }
-}
-
 fn new_cluster(args: &RestoreArgs, manifest: &Manifest) -> Result<RestoredCluster, Failure> {
-    let identity = identity(args, manifest);
+    let identity = new_cluster::identity(args, manifest);
     let last = LogId::new(Term(manifest.term), Index(manifest.index));
     let (level, time_ms) = (manifest.level, manifest.time_ms);
     new_cluster::begin(identity, args.peer_addr.as_deref(), level, last, time_ms)

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use oarlock_client::Client;
 
-use super::unusable;
 use crate::archive::ArchiveWriter;
 use crate::command::backup::{check, download};
 use crate::exit::Failure;
@@ -38,7 +37,8 @@ pub(super) fn copy(writer: &mut ArchiveWriter, from: &Path) -> Result<(), Failur
 }
 
 fn add(writer: &mut ArchiveWriter, path: &Path) -> Result<(), Failure> {
-    let added = check(path).and_then(|manifest| writer.add_base(&manifest).map_err(unusable));
+    let added =
+        check(path).and_then(|manifest| writer.add_base(&manifest).map_err(Failure::failed));
     added.inspect_err(|_| {
         // The cause matters more, and the next start removes it.
         let _ = fs::remove_file(path);

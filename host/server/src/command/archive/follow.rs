@@ -6,7 +6,6 @@ use oarlock_client::{EntryFrame, EntryStream, EntryStreamHead, RequestError};
 use tokio::time::Instant;
 
 use super::progress::ArchiveProgress;
-use super::unusable;
 use crate::archive::{ArchiveWriter, ArchivedEntry};
 use crate::exit::Failure;
 
@@ -69,7 +68,7 @@ impl PendingEntries {
 
     fn write(&mut self, writer: &mut ArchiveWriter) -> Result<(), Failure> {
         let pending = std::mem::take(self);
-        writer.append(&pending.entries).map_err(unusable)
+        writer.append(&pending.entries).map_err(Failure::failed)
     }
 }
 

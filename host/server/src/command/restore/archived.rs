@@ -13,7 +13,6 @@ use task_queue_raft::ids::{Index, Lineage, LogId, Term};
 use task_queue_raft::storage::memory::MemorySnapshots;
 use task_queue_raft::storage::restore::restore as restore_into;
 
-use super::{READ_BYTES, identity};
 use crate::archive::{
     ArchiveContents, ArchiveError, ArchivePosition, RestorableRange, SegmentReader,
 };
@@ -28,6 +27,8 @@ use crate::exit::Failure;
 use crate::guest::{self, CodeSettings};
 use crate::settings::GuestSource;
 use crate::start_limits;
+
+const READ_BYTES: usize = 1 << 20;
 
 /// The state to restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub(super) fn restore(args: &RestoreArgs, dir: &Path) -> Result<(), Failure> {
     let base = plan.base.position();
     let address = args.peer_addr.as_deref();
     let log_id = |position: ArchivePosition| LogId::new(Term(position.term), Index(position.index));
-    let identity = identity(args, &plan.base.manifest);
+    let identity = new_cluster::identity(args, &plan.base.manifest);
     let level = plan.base.manifest.level;
     let mut cluster = new_cluster::begin(identity, address, level, log_id(base), base.time_ms)?;
     let executed = plan.execute(point)?;

@@ -186,14 +186,16 @@ impl ArchiveWriter {
     /// Checks entries that are to be added. Returns the position of each.
     fn positions(&self, entries: &[ArchivedEntry]) -> Result<Vec<ArchivePosition>, ArchiveError> {
         let mut last = self.last;
-        let positions = entries.iter().map(|ArchivedEntry { index, record }| {
-            let after = last.index;
-            let wrong = |what: String| ArchiveError::NoSuccessor { after, what };
-            let entry = entry_record::decode(Index(*index), record, Path::new("the stream"));
-            let entry = entry.map_err(|error| wrong(error.to_string()))?;
-            last = follow(last, &entry).map_err(wrong)?;
-            Ok(last)
-        });
+        let positions = entries.iter().map(
+            |ArchivedEntry { index, record }| -> Result<_, ArchiveError> {
+                let after = last.index;
+                let wrong = |what: String| ArchiveError::NoSuccessor { after, what };
+                let entry = entry_record::decode(Index(*index), record, Path::new("the stream"));
+                let entry = entry.map_err(|error| wrong(error.to_string()))?;
+                last = follow(last, &entry).map_err(wrong)?;
+                Ok(last)
+            },
+        );
         positions.collect()
     }
 
@@ -273,14 +275,13 @@ impl OpenSegment {
         let file = OpenOptions::new().write(true).open(path);
         let mut file = file.map_err(failed("write", path))?;
         let length = reader.offset();
-        let cut = || {
+        let mut cut = || {
             if removed_bytes > 0 {
                 file.set_len(length)?;
                 file.sync_all()?;
             }
             file.seek(SeekFrom::Start(length))
         };
-        let mut cut = cut;
         cut().map_err(failed("cut", path))?;
         let open = Self {
             path: path.to_owned(),

@@ -665,8 +665,9 @@ async fn over_tls_only_an_operator_archives() {
     let secured = SecuredCluster::start();
     cert(&secured.certs, &["client", "bob", "--roles", "reader"]);
     let client = secured.client("ann");
-    let applied = client.apply(put("a", "1"), &ApplyOptions::default());
-    applied.await.expect("applied");
+    let options = ApplyOptions::default();
+    let applied = client.apply(put("a", "1"), &options).await;
+    applied.expect("applied");
     let all = secured.endpoints();
     let archive = secured.cluster.dir().join("archive");
     let bob = secured.path("bob");

@@ -14,7 +14,7 @@ use crate::backup::{BackupReader, Manifest};
 
 pub(super) const BASE: (&str, &str) = ("base-", ".backup");
 pub(super) const SEGMENT: (&str, &str) = ("entries-", ".log");
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 256 << 10;
 
 /// A backup in an archive. Its description is checked when all of it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::format::{
     read_end_body,
 };
 
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 256 << 10;
 /// More than the blocks of a segment.
 const MAX_BLOCKS: u64 = 1 << 32;
 

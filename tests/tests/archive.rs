@@ -35,7 +35,7 @@ impl Archiver {
     fn start(dir: &Path, endpoints: &str, number: usize) -> Self {
         let out = dir.with_extension(format!("{number}.jsonl"));
         let child = Command::new(oarlock())
-            .args(["archive", shown(dir), "--json", "--segment-bytes", "8192"])
+            .args(["archive", shown(dir), "--json", "--segment-bytes", "1024"])
             .args(["--endpoints", endpoints])
             .stdin(Stdio::null())
             .stdout(File::create(&out).expect("a file"))
@@ -310,35 +310,17 @@ async fn an_archive_survives_kills_under_load_and_each_point_is_restored() {
         .iter()
         .filter(|sample| sample.index >= from)
         .collect();
-    for sample in [
-        known[known.len() / 4],
-        known[known.len() / 2],
-        known[known.len() - 1],
-    ] {
-        let index = sample.index.to_string();
-        let point = dry_run(&archive, &["--to-index", &index]);
+    let middle = known[known.len() / 2];
+    for sample in [middle, known[known.len() - 1]] {
+        let point = dry_run(&archive, &["--to-index", &sample.index.to_string()]);
         assert_eq!(
             point["state_hash"],
             sample.hash.as_str(),
             "{sample:?}: {point}"
         );
-        // The last entry that is not later than the time of this one.
-        let time = point["time_ms"].to_string();
-        let by_time = dry_run(&archive, &["--to-time", &time]);
-        assert_eq!(by_time["time_ms"], point["time_ms"]);
-        assert!(by_time["index"].as_u64() >= Some(sample.index), "{by_time}");
-        let same = dry_run(&archive, &["--to-index", &by_time["index"].to_string()]);
-        assert_eq!(same["state_hash"], by_time["state_hash"]);
-        let before = (point["time_ms"].as_u64().expect("a time") - 1).to_string();
-        let before = dry_run(&archive, &["--to-time", &before]);
-        assert!(
-            before["time_ms"].as_u64() < point["time_ms"].as_u64(),
-            "{before}"
-        );
-        assert!(before["index"].as_u64() < Some(sample.index), "{before}");
     }
+    the_time_of_the_log_names_the_last_entry_that_is_not_later(&archive, middle);
     points_that_are_not_there_are_refused(&archive);
-    let middle = known[known.len() / 2];
     the_restored_cluster_is_another_one(&mut cluster, &archive, middle, last, first).await;
 }
 
@@ -358,6 +340,21 @@ async fn a_node_that_is_silent_is_left(cluster: &Cluster, archiver: &Archiver) {
         .has(status["applied_index"].as_u64().expect("an index"))
         .await;
     silent[0].signal("CONT");
+}
+
+fn the_time_of_the_log_names_the_last_entry_that_is_not_later(archive: &Path, sample: &Sample) {
+    let point = dry_run(archive, &["--to-index", &sample.index.to_string()]);
+    let time = point["time_ms"].as_u64().expect("a time");
+    let by_time = dry_run(archive, &["--to-time", &time.to_string()]);
+    assert_eq!(by_time["time_ms"], time);
+    assert!(by_time["index"].as_u64() >= Some(sample.index), "{by_time}");
+    let before = dry_run(archive, &["--to-time", &(time - 1).to_string()]);
+    assert!(before["time_ms"].as_u64() < Some(time), "{before}");
+    assert!(before["index"].as_u64() < Some(sample.index), "{before}");
+    // The next entry is later.
+    let next = by_time["index"].as_u64().expect("an index") + 1;
+    let next = dry_run(archive, &["--to-index", &next.to_string()]);
+    assert!(next["time_ms"].as_u64() > Some(time), "{next}");
 }
 
 fn points_that_are_not_there_are_refused(archive: &Path) {

@@ -3,6 +3,7 @@
 mod admin;
 mod attempts;
 pub(crate) mod backup;
+pub(crate) mod entries;
 pub(crate) mod events;
 mod leader;
 pub(crate) mod logs;

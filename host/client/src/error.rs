@@ -84,6 +84,12 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// Whether the node does not have the requested entry any more: a snapshot has replaced it.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        matches!(self, Self::Invalid { code, .. } if code == "compacted")
+    }
+
     /// Whether the cluster is unreachable or has no leader. Otherwise it has refused the request.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {

@@ -51,6 +51,7 @@ pub mod worker;
 pub use audit::AuditInfo;
 pub use client::Client;
 pub use client::backup::BackupDownload;
+pub use client::entries::{EntryFrame, EntryStream, EntryStreamHead};
 pub use client::events::{EventOptions, EventStream};
 pub use client::logs::{LogItem, LogLineInfo, LogOptions, LogPage, LogStream};
 pub use client::response::{ApplyResponse, QueryResponse};

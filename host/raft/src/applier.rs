@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -127,6 +128,18 @@ impl<M: ReplicatedStateMachine> Applier<M> {
     #[must_use]
     pub fn last(&self) -> LogId {
         self.last
+    }
+
+    /// The time of the log after that entry, in milliseconds since 1970.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Level and lineage after that entry.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterState {
+        self.cluster
     }
 
     /// The state machine, for tests.
@@ -285,8 +298,20 @@ impl<M: ReplicatedStateMachine> Applier<M> {
     /// The snapshot can't be read, or is not of this machine.
     pub fn restore(&mut self, meta: &SnapshotMeta) -> Result<(), ApplierError> {
         let mut reader = self.snapshots.open(meta)?;
+        self.restore_from(meta, &mut *reader)
+    }
+
+    /// The same with the state machine's bytes from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Applier::restore`].
+    pub fn restore_from(
+        &mut self,
+        meta: &SnapshotMeta,
+        reader: &mut dyn Read,
+    ) -> Result<(), ApplierError> {
         self.machine
-            .restore(&mut *reader)
+            .restore(reader)
             .map_err(|source| ApplierError::Restore {
                 last: meta.last,
                 source,

@@ -29,6 +29,17 @@ pub enum DiskTask {
     Purge(LogId),
     /// Read entries that are no longer in memory.
     Read(LogRead),
+    /// Read entries for an archive. Those that are not in the log any more are no error.
+    CopyLog {
+        /// Number of the request.
+        id: u64,
+        /// The first entry.
+        from: Index,
+        /// The last one.
+        to: Index,
+        /// Most bytes, after the first entry.
+        max_bytes: u64,
+    },
     /// Read a chunk of a snapshot, to send it to a peer.
     ReadChunk {
         /// The peer.
@@ -72,6 +83,8 @@ pub enum DiskDone {
     Full(WriteId),
     /// The entries that were read.
     Read(ReadFor, Vec<Entry>),
+    /// Entries for an archive: the number of the request, and none if they are not in the log any more.
+    LogCopied(u64, Vec<Entry>),
     /// A chunk of a snapshot was read.
     Chunk {
         /// The peer.
@@ -154,7 +167,13 @@ impl Disk {
                 from,
                 to,
                 max_bytes,
-            }) => self.read(reader, from, to, max_bytes),
+            }) => Ok(DiskDone::Read(reader, self.read(from, to, max_bytes)?)),
+            DiskTask::CopyLog {
+                id,
+                from,
+                to,
+                max_bytes,
+            } => Ok(DiskDone::LogCopied(id, self.read(from, to, max_bytes)?)),
             DiskTask::ReadChunk { to, meta, offset } => {
                 let data = self.snapshots.read_chunk(&meta, offset, CHUNK_BYTES);
                 let data = data
@@ -221,17 +240,10 @@ impl Disk {
     }
 
     /// Entries that were purged or replaced since the request are no error: the core requests again.
-    fn read(
-        &self,
-        reader: ReadFor,
-        from: Index,
-        to: Index,
-        max_bytes: u64,
-    ) -> Result<DiskDone, StorageError> {
+    fn read(&self, from: Index, to: Index, max_bytes: u64) -> Result<Vec<Entry>, StorageError> {
         match self.log.read(from, to, max_bytes) {
-            Ok(entries) => Ok(DiskDone::Read(reader, entries)),
-            Err(StorageError::OutOfRange { .. }) => Ok(DiskDone::Read(reader, Vec::new())),
-            Err(error) => Err(error),
+            Err(StorageError::OutOfRange { .. }) => Ok(Vec::new()),
+            read => read,
         }
     }
 }

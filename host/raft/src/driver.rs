@@ -8,17 +8,19 @@
 //! | file | content |
 //! |---|---|
 //! | `environment`, `input`, `outcome`, `limits` | what the driver is called with, and what it calls |
-//! | `proposals`, `queue`, `forwarded`, `queries`, `admin`, [`held`] | what waits: plain data, without the driver |
-//! | `commands`, `forwarding`, `reads`, `operations` | the driver's methods for each of these |
+//! | `proposals`, `queue`, `forwarded`, `queries`, `admin`, `log_copies`, [`held`] | what waits: plain data, without the driver |
+//! | `commands`, `forwarding`, `reads`, `copying`, `operations` | the driver's methods for each of these |
 
 mod admin;
 mod commands;
+mod copying;
 mod environment;
 mod forwarded;
 mod forwarding;
 pub mod held;
 mod input;
 mod limits;
+mod log_copies;
 mod operations;
 mod outcome;
 mod proposals;
@@ -40,12 +42,14 @@ use crate::state_machine::ReplicatedStateMachine;
 use admin::AdminRequests;
 use forwarded::ForwardedCommands;
 use held::HeldMessages;
+use log_copies::LogCopies;
 use proposals::Proposals;
 use queries::Queries;
 
 pub use environment::{Environment, MachineTask};
 pub use input::Input;
 pub use limits::DriverLimits;
+pub use log_copies::{CopiedEntries, CopyCallback, CopyRequest, LogCopy};
 pub use outcome::{Applied, Consistency, SubmitError};
 
 /// The core of one node, and the requests that wait for it.
@@ -63,6 +67,7 @@ pub struct Driver<M: ReplicatedStateMachine, E: Environment<M>> {
     forwarded: ForwardedCommands,
     queries: Queries<M::Query, E::QueryClient>,
     admin: AdminRequests<E::Operator>,
+    log_copies: LogCopies,
 }
 
 impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
@@ -78,6 +83,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             forwarded: ForwardedCommands::default(),
             queries: Queries::new(session),
             admin: AdminRequests::new(session),
+            log_copies: LogCopies::default(),
         }
     }
 
@@ -152,6 +158,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
             Input::TakeSnapshot => self.core.take_snapshot(),
             Input::Reinstall => self.core.reinstall(now),
+            Input::CopyLog(request) => self.on_copy_log(request),
             Input::Joined(cluster_id) => self.env.disk(DiskTask::Join(cluster_id)),
             Input::Admin {
                 request,
@@ -184,6 +191,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             }
             DiskDone::Full(id) => self.core.write_refused(self.now, id),
             DiskDone::Read(reader, entries) => self.core.entries_read(self.now, &reader, entries),
+            DiskDone::LogCopied(id, entries) => self.on_log_copied(id, entries),
             DiskDone::Chunk {
                 to,
                 meta,
@@ -331,5 +339,6 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         for operator in self.admin.drain() {
             self.env.complete(operator, Err(AdminError::Stopped));
         }
+        self.log_copies.clear();
     }
 }

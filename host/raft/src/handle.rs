@@ -41,7 +41,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::disk::DiskStats;
-use crate::driver::{Applied, Consistency, Input, SubmitError};
+use crate::driver::{Applied, Consistency, CopyRequest, Input, LogCopy, SubmitError};
 use crate::entry::CommandClass;
 use crate::ids::Index;
 use crate::raft::Role;
@@ -275,6 +275,24 @@ impl<M: ReplicatedStateMachine> Raft<M> {
             client,
         })?;
         response.await.unwrap_or(Err(SubmitError::Stopped))
+    }
+
+    /// Copies applied entries from `from` on: the first one always, then as many as fit into `max_bytes`. None if `from` is not
+    /// applied yet.
+    ///
+    /// # Errors
+    /// Too many requests are in flight, or the node is not running.
+    pub async fn copy_log(&self, from: Index, max_bytes: u64) -> Result<LogCopy, SubmitError> {
+        let _permit = self.reserved_permit()?;
+        let (outcome, copy) = oneshot::channel();
+        // An error means that the client has gone.
+        let respond = Box::new(move |copied| drop(outcome.send(copied)));
+        self.submit_input(Input::CopyLog(CopyRequest {
+            from,
+            max_bytes,
+            respond,
+        }))?;
+        copy.await.map_err(|_| SubmitError::Stopped)
     }
 
     /// Requests a snapshot of the state machine now, independently of the threshold.

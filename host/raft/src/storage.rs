@@ -11,6 +11,7 @@
 //! | [`repair`] | sets corrupt files aside |
 //! | [`restore`] | makes a data directory from the state in a backup |
 //! | [`survivor`] | what a data directory contains, to compare it with others |
+//! | [`entry_record`] | the record of an entry outside of a node |
 //! | [`origin`] | finds out whether a data directory is a copy |
 //! | `schema` | the bytes of every record |
 //! | `bounds`, `files`, `error` | checks of the log's range, file operations, errors |
@@ -20,6 +21,7 @@ mod bounds;
 mod conformance;
 #[cfg(any(test, feature = "testing"))]
 pub mod decoding;
+pub mod entry_record;
 mod error;
 mod files;
 pub mod memory;

@@ -248,6 +248,7 @@ impl TestNode {
             }
             DiskDone::Full(id) => self.core.write_refused(now, id),
             DiskDone::Read(reader, entries) => self.core.entries_read(now, &reader, entries),
+            DiskDone::LogCopied(..) => {}
             DiskDone::Chunk {
                 to,
                 meta,

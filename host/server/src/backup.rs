@@ -17,5 +17,5 @@ mod tests;
 mod write;
 
 pub(crate) use format::{BackupMember, Manifest};
-pub(crate) use read::BackupReader;
+pub(crate) use read::{BackupError, BackupReader};
 pub(crate) use write::BackupWriter;

@@ -3,6 +3,7 @@
 //! A flag that is not given is read from the variable `OARLOCK_<FLAG>`, or else from the file of `--config`, or else it
 //! has its default. [`parse`] does this once; no other module reads arguments or the environment.
 
+mod archive;
 mod audit;
 mod authority;
 mod backup;
@@ -24,6 +25,7 @@ mod origin;
 mod queue;
 mod recover;
 mod requests;
+mod rfc3339;
 mod serve;
 mod settings;
 mod sign_module;
@@ -36,6 +38,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub(crate) use archive::ArchiveArgs;
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use authority::{AuthorityArgs, NewClientArgs};
 pub(crate) use backup::{BackupArgs, RestoreArgs, VerifyArgs};
@@ -117,9 +120,11 @@ pub(crate) enum CliCommand {
     Audit(AuditArgs),
     /// Write the state of the cluster into a file, while it serves clients.
     Backup(BackupArgs),
-    /// Make the data directory of a new cluster from the file of `oarlock backup`.
+    /// Copy the committed entries after a backup into a directory, while the cluster serves clients.
+    Archive(ArchiveArgs),
+    /// Make the data directory of a new cluster from a backup, or from an archive as of an entry or a time.
     Restore(RestoreArgs),
-    /// Check a backup, or the data directory of a stopped node.
+    /// Check a backup, an archive, or the data directory of a stopped node.
     Verify(VerifyArgs),
     /// Show what operators and upgraders did last. Nodes record it in the log once they use certificates.
     Operations(OperationsArgs),

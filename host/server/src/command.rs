@@ -3,6 +3,7 @@
 //! A command builds its whole output, then writes it. A closed standard output is not an error.
 
 mod apply;
+mod archive;
 mod audit;
 mod backup;
 mod build;
@@ -22,6 +23,7 @@ mod output;
 mod query;
 mod queue;
 mod recover;
+mod replay;
 mod restore;
 mod settings;
 mod sign_module;
@@ -35,6 +37,7 @@ mod upgrade;
 mod verify;
 
 pub(crate) use apply::apply;
+pub(crate) use archive::archive;
 pub(crate) use audit::audit;
 pub(crate) use backup::backup;
 pub(crate) use build::build;

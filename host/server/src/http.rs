@@ -19,6 +19,7 @@
 //! | [`event_stream`] | sends frames to one client at its speed, as server-sent events |
 //! | [`stream_body`] | the body of such a stream |
 //! | [`upgrade`] | the active module, upgrades and their history |
+//! | [`entries`] | committed entries as a stream, for an archive |
 //! | [`backup`] | the state of the cluster as one file |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
 //! | [`operations`] | what operators do: recorded in the log, and shown |
@@ -47,6 +48,7 @@ mod body_budget;
 mod client_socket;
 mod connection_table;
 mod dashboard;
+mod entries;
 mod error;
 mod error_code;
 mod event_stream;

@@ -16,6 +16,7 @@
 //! | [`built_in`] | the task queues in this binary |
 //! | [`compiled`] | compiled code on disk |
 //! | [`module_check`] | checks modules in a child process |
+//! | [`archive`], [`archive_streams`] | the files of archives; the streams of entries that a node sends to them |
 //! | [`backup`] | the file format of backups |
 //! | [`bench`] | the command `oarlock bench` |
 //! | [`demo`] | the command `oarlock demo` |
@@ -26,6 +27,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 mod access;
+mod archive;
+mod archive_streams;
 mod audit;
 mod backup;
 mod bench;
@@ -116,6 +119,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Settings(args) => command::settings(args),
         CliCommand::Audit(args) => command::audit(args),
         CliCommand::Backup(args) => command::backup(args),
+        CliCommand::Archive(args) => command::archive(args),
         CliCommand::Restore(args) => command::restore(args),
         CliCommand::Verify(args) => command::verify(args),
         CliCommand::Operations(args) => command::operations(args),

@@ -17,6 +17,8 @@ use register::{counter, counter_vec, gauge, gauge_vec};
 use sample::Sampled;
 pub(crate) use sample::{QueryTurnCounts, Sample};
 
+use crate::archive_streams::ArchiveCounts;
+
 /// All metrics of a node. Nodes in the same process have separate metrics.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -28,6 +30,9 @@ pub(crate) struct Metrics {
     connections: IntGauge,
     /// Open streams of `GET /v1/events`.
     pub(crate) event_listeners: IntGauge,
+    archive_streams: IntGauge,
+    archive_lag: IntGauge,
+    archive_entries: IntCounter,
     /// Connections that were closed because of `HttpSettings::max_connections`.
     pub(crate) rejected_connections: IntCounter,
     closed_connections: IntCounterVec,
@@ -85,6 +90,21 @@ impl Metrics {
                 "oarlock_event_listeners",
                 "Open streams of GET /v1/events.",
             )?,
+            archive_streams: gauge(
+                &registry,
+                "oarlock_archive_streams",
+                "Open streams of GET /v1/entries.",
+            )?,
+            archive_lag: gauge(
+                &registry,
+                "oarlock_archive_lag_entries",
+                "Applied entries that the archive stream which is furthest behind has not received yet; 0 without a stream.",
+            )?,
+            archive_entries: counter(
+                &registry,
+                "oarlock_archive_entries_sent_total",
+                "Entries that this node has sent to archives.",
+            )?,
             rejected_connections: counter(
                 &registry,
                 "oarlock_http_connections_rejected_total",
@@ -122,6 +142,15 @@ impl Metrics {
     pub(crate) fn set_cert_expiry(&self, node: i64, authority: i64) {
         self.cert_expiry.with_label_values(&["node"]).set(node);
         self.cert_expiry.with_label_values(&["ca"]).set(authority);
+    }
+
+    /// Sets what the streams of entries have sent.
+    pub(crate) fn set_archives(&self, counts: ArchiveCounts) {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.archive_streams.set(number(counts.streams));
+        self.archive_lag.set(number(counts.lag));
+        self.archive_entries.reset();
+        self.archive_entries.inc_by(counts.sent);
     }
 
     /// Sets how many connections this node has closed for a reason.

@@ -22,6 +22,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
+use crate::archive_streams::ArchiveStreams;
 use crate::audit::stopped::StoppedRecord;
 use crate::audit::{self, AuditTask, Auditor};
 use crate::decisions::{Decisions, DecisionsError};
@@ -291,6 +292,7 @@ impl Node {
             checks: CheckQueue::default(),
             data_dir: settings.data_dir.clone(),
             backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
+            archives: ArchiveStreams::default(),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
             connections: ConnectionTable::new(settings.http.waiting),
             query_gate: QueryGate::new(query_threads().count),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::environment::Environment;
+use super::log_copies::CopyRequest;
 use super::outcome::Consistency;
 use crate::applier::Reply;
 use crate::disk::DiskDone;
@@ -59,6 +60,8 @@ pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     TakeSnapshot,
     /// Replace the state of the machine by the leader's: it has diverged.
     Reinstall,
+    /// Copy applied entries, for an archive.
+    CopyLog(CopyRequest),
     /// The node has joined the cluster of this name.
     Joined(String),
     /// An operator submits an admin request.

@@ -1,6 +1,7 @@
 mod admin;
 mod forwarding;
 mod kit;
+mod log_copies;
 mod machine;
 mod ordering;
 mod proposals;

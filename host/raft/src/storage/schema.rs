@@ -21,7 +21,9 @@ mod snapshot_header;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::entry::{check_entry, check_entry_size, decode_entry, encode_entry};
+pub(super) use self::entry::{
+    MAX_ENTRY_BYTES, check_entry, check_entry_size, decode_entry, encode_entry,
+};
 #[cfg(any(test, feature = "testing"))]
 pub(super) use self::meta::encode_log_id;
 pub(super) use self::meta::{

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use oarlock_client::{BackupDownload, RequestError};
+use oarlock_client::{BackupDownload, Client, RequestError};
 use serde_json::json;
 
 use super::connect::{block_on, connect, refused};
@@ -28,7 +28,10 @@ pub(crate) fn backup(args: BackupArgs) -> Result<(), Failure> {
         )));
     }
     let unfinished = Unfinished::create(&args.file)?;
-    block_on(download(&args, &unfinished))?;
+    block_on(async {
+        let client = connect(&args.client)?;
+        download(&client, &unfinished.file, &unfinished.path).await
+    })?;
     let manifest = check(&unfinished.path)?;
     unfinished.publish(&args.file)?;
     if args.client.output.json {
@@ -56,19 +59,21 @@ pub(super) fn described(manifest: &Manifest) -> String {
     )
 }
 
-async fn download(args: &BackupArgs, to: &Unfinished) -> Result<(), Failure> {
-    let client = connect(&args.client)?;
+/// Downloads a backup into a file, durably. `path` is its name, for errors.
+///
+/// # Errors
+/// No node sends a backup, or the disk returns an error.
+pub(super) async fn download(client: &Client, mut file: &File, path: &Path) -> Result<(), Failure> {
     let no_backup = |error: RequestError| refused(&error, format!("no backup: {error}"));
     let mut download = client.backup().await.map_err(no_backup)?;
     let progress = progress(&download);
-    let mut file = &to.file;
     while let Some(piece) = download.next().await.map_err(no_backup)? {
         file.write_all(&piece)
-            .map_err(|error| to.unwritten(&error))?;
+            .map_err(|error| unwritten(path, &error))?;
         progress.inc(piece.len() as u64);
     }
     progress.finish_and_clear();
-    to.file.sync_all().map_err(|error| to.unwritten(&error))
+    file.sync_all().map_err(|error| unwritten(path, &error))
 }
 
 /// On a terminal only.
@@ -83,13 +88,17 @@ fn progress(download: &BackupDownload) -> ProgressBar {
     }
 }
 
-fn check(path: &Path) -> Result<Manifest, Failure> {
+/// Reads a backup and checks every byte.
+///
+/// # Errors
+/// It is not a complete backup, or can't be read.
+pub(super) fn check(path: &Path) -> Result<Manifest, Failure> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let checked = BackupReader::open(BufReader::with_capacity(1 << 20, file));
     let checked = checked.and_then(|(manifest, reader)| reader.check().map(|()| manifest));
     checked.map_err(|error| {
         Failure::failed(format!(
-            "what the node sent is no backup: {error}; nothing was written"
+            "what arrived is no backup: {error}; nothing was written"
         ))
     })
 }
@@ -97,6 +106,13 @@ fn check(path: &Path) -> Result<Manifest, Failure> {
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!(
         "cannot read {}: {error}; check the path and its permissions",
+        path.display()
+    ))
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "cannot write {}: {error}; check the space on the disk, nothing was kept",
         path.display()
     ))
 }
@@ -126,13 +142,6 @@ impl Unfinished {
         }
     }
 
-    fn unwritten(&self, error: &io::Error) -> Failure {
-        Failure::failed(format!(
-            "cannot write {}: {error}; check the space on the disk, nothing was kept",
-            self.path.display()
-        ))
-    }
-
     /// Gives the file its name, durably.
     fn publish(&self, to: &Path) -> Result<(), Failure> {
         let publish = || {
@@ -140,7 +149,7 @@ impl Unfinished {
             let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
         };
-        publish().map_err(|error| self.unwritten(&error))
+        publish().map_err(|error| unwritten(&self.path, &error))
     }
 }
 

@@ -8,8 +8,19 @@ use task_queue_raft::storage::node_store::Identity;
 use task_queue_raft::storage::restore::RestoredCluster;
 
 use super::output::print_safely;
+use crate::backup::Manifest;
+use crate::cli::RestoreArgs;
 use crate::exit::Failure;
 use crate::settings::LONE_NODE;
+
+/// Id of a restored cluster and of its node.
+pub(super) fn identity(args: &RestoreArgs, manifest: &Manifest) -> Identity {
+    let cluster_id = args.cluster_id.clone();
+    Identity {
+        node_id: args.node_id.as_str().into(),
+        cluster_id: cluster_id.unwrap_or_else(|| manifest.cluster_id.clone()),
+    }
+}
 
 /// A cluster with this node, that continues after the entry `last`.
 ///

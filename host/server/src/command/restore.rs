@@ -1,4 +1,6 @@
-//! `oarlock restore`: makes the data directory of a new cluster from the file of `oarlock backup`.
+//! `oarlock restore`: makes the data directory of a new cluster from the file of `oarlock backup`, or from an archive.
+
+mod archived;
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -7,7 +9,6 @@ use std::path::Path;
 use serde_json::json;
 use task_queue_raft::ids::{Index, LogId, Term};
 use task_queue_raft::storage::StorageError;
-use task_queue_raft::storage::node_store::Identity;
 use task_queue_raft::storage::restore::{RestoredCluster, restore as restore_into};
 
 use super::backup::described;
@@ -29,7 +30,18 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<(), Failure> {
     private_files::make_new_files_private();
     let (address, cluster_id) = (args.peer_addr.as_deref(), args.cluster_id.as_deref());
     check_restored_node(&args.node_id, address, cluster_id).map_err(Failure::usage)?;
-    let file = &args.file;
+    if let Some(dir) = &args.archive {
+        return archived::restore(&args, dir);
+    }
+    match &args.file {
+        Some(file) => restore_file(&args, file),
+        None => Err(Failure::usage(
+            "name a backup, or an archive with --archive",
+        )),
+    }
+}
+
+fn restore_file(args: &RestoreArgs, file: &Path) -> Result<(), Failure> {
     let opened = File::open(file).map_err(|error| {
         Failure::failed(format!(
             "cannot read {}: {error}; check the path and its permissions",
@@ -38,7 +50,7 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<(), Failure> {
     })?;
     let reader = BackupReader::open(BufReader::with_capacity(READ_BYTES, opened));
     let (manifest, mut state) = reader.map_err(|error| refused(file, &error))?;
-    let cluster = new_cluster(&args, &manifest)?;
+    let cluster = new_cluster(args, &manifest)?;
     let dir = &args.storage.data_dir;
     let restored = restore_into(dir, &cluster, &mut state);
     let meta = restored.map_err(|error| not_restored(file, &error))?;
@@ -58,11 +70,7 @@ pub(crate) fn restore(args: RestoreArgs) -> Result<(), Failure> {
 }
 
 fn new_cluster(args: &RestoreArgs, manifest: &Manifest) -> Result<RestoredCluster, Failure> {
-    let cluster_id = args.cluster_id.clone();
-    let identity = Identity {
-        node_id: args.node_id.as_str().into(),
-        cluster_id: cluster_id.unwrap_or_else(|| manifest.cluster_id.clone()),
-    };
+    let identity = new_cluster::identity(args, manifest);
     let last = LogId::new(Term(manifest.term), Index(manifest.index));
     let (level, time_ms) = (manifest.level, manifest.time_ms);
     new_cluster::begin(identity, args.peer_addr.as_deref(), level, last, time_ms)

@@ -1,5 +1,7 @@
-//! `oarlock verify`: checks a backup, or the data directory of a stopped node. It removes and repairs nothing; after a crash, opening
+//! `oarlock verify`: checks a backup, an archive, or the data directory of a stopped node. It removes and repairs nothing; after a crash, opening
 //! the log takes back what was not complete, as a start does.
+
+mod archive;
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -23,9 +25,14 @@ const READ_BYTES: usize = 1 << 20;
 /// Something is damaged, or can't be read.
 pub(crate) fn verify(args: VerifyArgs) -> Result<(), Failure> {
     let (text, value) = match (&args.file, &args.dir) {
+        (Some(dir), _) if dir.is_dir() => archive::of_archive(dir)?,
         (Some(file), _) => of_backup(file)?,
         (None, Some(dir)) => of_directory(dir)?,
-        (None, None) => return Err(Failure::usage("name a backup, or a --data-dir")),
+        (None, None) => {
+            return Err(Failure::usage(
+                "name a backup, the directory of an archive, or a --data-dir",
+            ));
+        }
     };
     if args.output.json {
         return write_json(io::stdout().lock(), &value);

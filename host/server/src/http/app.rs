@@ -13,6 +13,7 @@ use super::body_budget::BodyBudget;
 use super::connection_table::ConnectionTable;
 use super::query_gate::QueryGate;
 use super::stream_turns::StreamTurns;
+use crate::archive_streams::ArchiveStreams;
 use crate::audit::Auditor;
 use crate::deferred::DeferredReplies;
 use crate::events::Events;
@@ -72,6 +73,8 @@ pub(crate) struct App {
     pub(crate) data_dir: PathBuf,
     /// Limits the backups that are sent at the same time.
     pub(crate) backups: Arc<Semaphore>,
+    /// The streams of entries that are being sent.
+    pub(crate) archives: ArchiveStreams,
     /// Limits the memory for request bodies.
     pub(crate) bodies: BodyBudget,
     /// The open connections of clients, and what waits for them.

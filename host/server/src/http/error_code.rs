@@ -159,6 +159,8 @@ error_codes! {
         "An upgrade to another module is in progress. `GET /v1/upgrades` shows its deadline.";
     VotersNotReady: "voters_not_ready", 409, AfterChange,
         "Voters were not ready within `wait_ms`. The upgrade was aborted.";
+    Compacted: "compacted", 410, OtherNode,
+        "The log of this node does not have the entry any more: a snapshot has replaced it.";
     TooLarge: "too_large", 413, Never,
         "The body is larger than the limit in `message`.";
     UnsupportedMediaType: "unsupported_media_type", 415, Never,

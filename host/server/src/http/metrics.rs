@@ -24,6 +24,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     app.metrics.waiting_bytes.set(waiting);
     let in_turn = i64::try_from(app.stream_turns.in_turn()).unwrap_or(i64::MAX);
     app.metrics.stream_bytes.set(in_turn);
+    let archives = app.archives.counts(raft.applied.0);
+    app.metrics.set_archives(archives);
     for reason in CloseReason::ALL {
         let closed = app.connections.closed(reason);
         app.metrics.set_closed_connections(reason.name(), closed);

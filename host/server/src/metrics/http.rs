@@ -12,7 +12,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::register::{counter_vec, register};
 
 /// Values of the label `route`. The last one stands for paths that no route has.
-pub(crate) const ROUTES: [&str; 25] = [
+pub(crate) const ROUTES: [&str; 26] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",
@@ -32,6 +32,7 @@ pub(crate) const ROUTES: [&str; 25] = [
     "/v1/audit",
     "/v1/audit/accept",
     "/v1/backup",
+    "/v1/entries",
     "/v1/openapi.json",
     "/healthz",
     "/readyz",
@@ -41,9 +42,9 @@ pub(crate) const ROUTES: [&str; 25] = [
 ];
 
 /// Values of the label `status`. The last one stands for all other statuses.
-const STATUSES: [&str; 18] = [
-    "200", "400", "401", "403", "404", "405", "409", "413", "415", "421", "422", "429", "500",
-    "501", "503", "504", "507", "other",
+const STATUSES: [&str; 19] = [
+    "200", "400", "401", "403", "404", "405", "409", "410", "413", "415", "421", "422", "429",
+    "500", "501", "503", "504", "507", "other",
 ];
 
 /// Upper bounds of the histogram's buckets, in seconds: from a fast commit on one node to beyond the default timeout.

@@ -17,6 +17,7 @@ fn kinds(node: &Node) -> Vec<&'static str> {
             DiskTask::Write(..) => "write",
             DiskTask::Purge(_) => "purge",
             DiskTask::Read(_) => "read",
+            DiskTask::CopyLog { .. } => "copy log",
             DiskTask::ReadChunk { .. } => "read chunk",
             DiskTask::Receive { .. } => "receive",
             DiskTask::Retain(_) => "retain",

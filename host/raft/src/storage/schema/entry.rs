@@ -12,7 +12,7 @@ use crate::raft::membership::Membership;
 use crate::storage::StorageError;
 
 /// The longest entry record, in bytes.
-pub(super) const MAX_ENTRY_BYTES: u64 = 256 << 20;
+pub(in crate::storage) const MAX_ENTRY_BYTES: u64 = 256 << 20;
 /// Length of a command without its data: session, sequence and length.
 const COMMAND_BYTES: u64 = 20;
 const NOOP: u8 = 0;

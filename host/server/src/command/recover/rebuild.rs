@@ -2,15 +2,14 @@
 //! the new cluster, as with `oarlock restore`.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
 use oarlock_wasm::{GuestModule, MachineLimits, WasmMachine};
 use serde_json::json;
-use task_queue_raft::ReplicatedStateMachine;
 use task_queue_raft::applier::Applier;
-use task_queue_raft::ids::{Index, NodeId};
+use task_queue_raft::ids::NodeId;
 use task_queue_raft::storage::LogStore;
 use task_queue_raft::storage::node_store::{Identity, NodeStore};
 use task_queue_raft::storage::restore::restore as restore_into;
@@ -22,6 +21,7 @@ use crate::cli::RecoverArgs;
 use crate::command::connect::block_on;
 use crate::command::new_cluster::{self, next_steps};
 use crate::command::output::{print_safely, write_json, write_out};
+use crate::command::replay::{tell_progress, write_state};
 use crate::decisions::Decisions;
 use crate::exit::Failure;
 use crate::guest::{self, CodeSettings};
@@ -31,7 +31,6 @@ use crate::{log_module, private_files};
 
 /// Bytes of entries that are read at once.
 const READ_BYTES: u64 = 1 << 20;
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// Makes the data directory `into` from the state of --data-dir.
 ///
@@ -135,9 +134,10 @@ fn execute(
             .fold(time_ms, |time, entry| time.max(entry.time_ms));
         // No client waits for a reply.
         applier.apply(0, entries).map_err(|error| failed(&error))?;
-        tell_progress(applier.last().index, survivor.last.index);
+        tell_progress(applier.last().index.0, survivor.last.index.0);
     }
-    let bytes = written(applier.into_machine(), into).map_err(|error| failed(&error))?;
+    let mut machine = applier.into_machine();
+    let bytes = write_state(&mut machine, into).map_err(|error| failed(&error))?;
     Ok(ExecutedState { bytes, time_ms })
 }
 
@@ -162,29 +162,4 @@ fn machine(args: &RecoverArgs, dir: &Path) -> Result<WasmMachine, Failure> {
         .map_err(Failure::failed)?;
     let machine = WasmMachine::new(module, limits.machine, None).map_err(Failure::failed)?;
     Ok(machine.with_decisions(decisions).following_the_log())
-}
-
-/// The state as a snapshot has it, in a file that has no name any more.
-fn written(mut machine: WasmMachine, into: &Path) -> io::Result<BufReader<File>> {
-    let parent = into
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let file = tempfile::tempfile_in(parent.unwrap_or(Path::new(".")))?;
-    let mut to = BufWriter::with_capacity(BUFFER_BYTES, file);
-    machine.snapshot(&mut to).map_err(io::Error::other)?;
-    to.flush()?;
-    let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.rewind()?;
-    Ok(BufReader::with_capacity(BUFFER_BYTES, file))
-}
-
-/// On a terminal, how far the log is executed.
-fn tell_progress(done: Index, last: Index) {
-    use std::io::IsTerminal;
-    if io::stderr().is_terminal() {
-        eprint!("\rexecuted {done} of {last} entries");
-        if done == last {
-            eprintln!();
-        }
-    }
 }

@@ -11,7 +11,7 @@ use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::snapshot::SnapshotTaken;
-use crate::http::{backup, dashboard, health, logs, metrics, snapshot, status};
+use crate::http::{backup, dashboard, entries, health, logs, metrics, snapshot, status};
 use crate::node_log::Severity;
 use crate::status::NodeStatus;
 
@@ -101,6 +101,48 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::Quarantined,
             E::Timeout,
             E::DiskFull,
+        ],
+        repeat: Repeat::ReadOnly,
+    },
+    RouteSpec {
+        method: "GET",
+        path: "/v1/entries",
+        access: Access::Role(AccessRole::Operator),
+        name: "entries",
+        summary: "Stream committed entries from an index on, for an archive of the log.",
+        details: "`oarlock archive` uses it; [formats](formats.md) describes the frames of the body. The first frame has the lineage of the \
+                  cluster, and the last entry that contains all that was acknowledged before the request. A frame with the last applied \
+                  entry follows each piece of entries, and comes every second. The stream ends when the node stops, has no \
+                  leader, or no longer has the next entry: request that one again, from any node. A node sends at most four streams at \
+                  the same time.",
+        handler: || get(entries::entries),
+        parameters: &[ParameterSpec {
+            place: ParameterPlace::Query,
+            name: "from",
+            value: ValueSpec::Integer {
+                least: 1,
+                most: u64::MAX,
+                default: Some(1),
+            },
+            example: "120",
+            meaning: "The first entry.",
+        }],
+        headers: &[&TIMEOUT],
+        body: BodySpec::None,
+        reply: ReplySpec::Other {
+            media_type: "application/octet-stream",
+            meaning: "The entries.",
+        },
+        reply_headers: &[],
+        errors: &[
+            E::Malformed,
+            E::LevelTooLow,
+            E::Compacted,
+            E::Overloaded,
+            E::Internal,
+            E::NoLeader,
+            E::Quarantined,
+            E::Timeout,
         ],
         repeat: Repeat::ReadOnly,
     },

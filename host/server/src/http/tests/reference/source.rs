@@ -8,7 +8,7 @@ use crate::http::error_code::{ErrorCode, RetryClass};
 use crate::http::routes;
 
 /// Codes that no test of a node can produce cheaply, with the test that has them.
-const WITHOUT_A_NODE: [(ErrorCode, &str); 16] = [
+const WITHOUT_A_NODE: [(ErrorCode, &str); 17] = [
     (
         ErrorCode::NoQueries,
         "guests without queries: `oarlock-wasm`",
@@ -20,6 +20,7 @@ const WITHOUT_A_NODE: [(ErrorCode, &str); 16] = [
     (ErrorCode::TransferFailed, "`members::tests`"),
     (ErrorCode::UnknownLevel, "`members::tests`"),
     (ErrorCode::LevelTooLow, "`tests/tests/settings.rs`"),
+    (ErrorCode::Compacted, "`tests/tests/archive.rs`"),
     (ErrorCode::ModuleUnsigned, "`tests/tests/signers.rs`"),
     (ErrorCode::UpgradeStatesDiffer, "`upgrade::tests`"),
     (ErrorCode::UpgradeAbandoned, "`upgrade::tests`"),

@@ -21,6 +21,7 @@
 //! | [`upgrade`] | the active module, upgrades and their history |
 //! | [`backup`] | the state of the cluster as one file |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
+//! | [`doctor`] | the facts of the node, and what is wrong with it |
 //! | [`operations`] | what operators do: recorded in the log, and shown |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`client_socket`] | the socket of a client |
@@ -44,6 +45,7 @@ mod body_budget;
 mod client_socket;
 mod connection_table;
 mod dashboard;
+mod doctor;
 mod error;
 mod error_code;
 mod event_stream;
@@ -77,4 +79,5 @@ mod waiting_body;
 pub(crate) use app::App;
 pub(crate) use body_budget::BodyBudget;
 pub(crate) use connection_table::ConnectionTable;
+pub(crate) use doctor::note_counters;
 pub(crate) use serve::Server;

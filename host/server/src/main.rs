@@ -12,6 +12,7 @@
 //! | [`private_files`], [`descriptors`], [`resource_limits`] | file modes, file descriptors and limits of a process |
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that send requests to a cluster or read a file |
+//! | [`doctor`] | what is wrong, why it matters and what to do |
 //! | [`schema`] | the schema of a guest's messages |
 //! | [`built_in`] | the task queues in this binary |
 //! | [`compiled`] | compiled code on disk |
@@ -38,11 +39,13 @@ mod deferred;
 mod demo;
 mod descriptors;
 mod dev;
+mod doctor;
 mod events;
 mod exit;
 mod file_writes;
 mod first_start;
 mod guest;
+mod history;
 mod http;
 mod log_module;
 mod logging;
@@ -51,8 +54,10 @@ mod metrics;
 mod module_check;
 mod node;
 mod node_log;
+mod observations;
 mod own_hosts;
 mod private_files;
+mod process_facts;
 mod quarantine;
 mod readiness;
 mod resource_limits;

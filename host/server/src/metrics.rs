@@ -124,6 +124,11 @@ impl Metrics {
         counter.inc_by(connections);
     }
 
+    /// Open connections of clients.
+    pub(crate) fn open_connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
     /// Counts a connection until the guard is dropped.
     pub(crate) fn connection(&self) -> OpenConnection {
         self.connections.inc();

@@ -29,11 +29,12 @@ use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, CodeSettings, GuestError};
-use crate::http::{App, BodyBudget, ConnectionTable, Server};
+use crate::http::{App, BodyBudget, ConnectionTable, Server, note_counters};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
+use crate::observations::{self, Observations};
 use crate::own_hosts::{OwnHosts, host_name};
 use crate::private_files;
 use crate::quarantine;
@@ -287,6 +288,7 @@ impl Node {
             readiness: Readiness::default(),
             deferred,
             checks: CheckQueue::default(),
+            observations: Arc::new(Observations::new(&settings, &settings.data_dir)),
             data_dir: settings.data_dir.clone(),
             backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
             bodies: BodyBudget::new(settings.http.body_budget_bytes),
@@ -410,7 +412,7 @@ fn check_signature(
 
 /// Starts the background tasks. Each runs until it is aborted, or until Raft stops.
 fn spawn_tasks(
-    app: &App,
+    app: &Arc<App>,
     alarm: Alarm,
     (quarantined, stopped): (QuarantineRecord, StoppedRecord),
     started_with: StartedWith,
@@ -487,6 +489,12 @@ fn spawn_tasks(
         .into_iter()
         .map(|overridden| tokio::spawn(overridden).abort_handle())
         .collect();
+    let elections =
+        observations::count_elections(Arc::clone(&app.observations), raft.watch_leadership());
+    tasks.extend([
+        tokio::spawn(elections).abort_handle(),
+        tokio::spawn(note_counters(Arc::clone(app))).abort_handle(),
+    ]);
     let reload = settings.tls.clone().map(tls::reload::run);
     tasks.extend(reload.map(|reload| tokio::spawn(reload).abort_handle()));
     tasks.extend([

@@ -12,7 +12,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::register::{counter_vec, register};
 
 /// Values of the label `route`. The last one stands for paths that no route has.
-pub(crate) const ROUTES: [&str; 25] = [
+pub(crate) const ROUTES: [&str; 26] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",
@@ -22,6 +22,7 @@ pub(crate) const ROUTES: [&str; 25] = [
     "/v1/events",
     "/v1/schema",
     "/v1/logs",
+    "/v1/doctor",
     "/v1/members",
     "/v1/members/{id}",
     "/v1/members/{id}/promote",

@@ -11,7 +11,8 @@ use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::snapshot::SnapshotTaken;
-use crate::http::{backup, dashboard, health, logs, metrics, snapshot, status};
+use crate::http::doctor::DoctorResponse;
+use crate::http::{backup, dashboard, doctor, health, logs, metrics, snapshot, status};
 use crate::node_log::Severity;
 use crate::status::NodeStatus;
 
@@ -51,6 +52,18 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         ReplySpec::Json(SchemaGenerator::subschema_for::<NodeStatus>),
         || get(status::status),
     ),
+    RouteSpec {
+        details: "[The checks](doctor.md) are those of `oarlock doctor`, which asks every node and so finds more: a node alone can't \
+                  tell whether the others run. The counters of `recent` are those of up to 15 minutes.",
+        ..read_only(
+            "/v1/doctor",
+            Access::Role(AccessRole::Reader),
+            "doctor",
+            "Show what is wrong with this node, and the facts from which that follows.",
+            ReplySpec::Json(SchemaGenerator::subschema_for::<DoctorResponse>),
+            || get(doctor::doctor),
+        )
+    },
     RouteSpec {
         method: "POST",
         path: "/v1/snapshot",

@@ -14,6 +14,7 @@ mod client;
 mod common;
 mod demo;
 mod dev;
+mod doctor;
 mod events;
 mod file;
 mod logs;
@@ -47,6 +48,7 @@ pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use dev::DevArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use events::EventsArgs;
 pub(crate) use logs::LogsArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
@@ -59,7 +61,7 @@ pub(crate) use queue::{
 };
 pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
-pub(crate) use serve::ServeArgs;
+pub(crate) use serve::{LogFormatArg, ServeArgs};
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
 pub(crate) use sign_module::SignModuleArgs;
 pub(crate) use test::TestArgs;
@@ -71,7 +73,7 @@ pub(crate) use upgrade::UpgradeArgs;
 #[command(name = "oarlock", bin_name = "oarlock", version, max_term_width = 100)]
 #[command(arg_required_else_help = true, propagate_version = true)]
 #[command(
-    after_help = "Example:\n  oarlock demo          three nodes, a tour, commands to try\n  oarlock serve         one node with the built-in task queue, data in ./oarlock-data\n\nEvery flag can be set with OARLOCK_<FLAG> or in the file of --config.\nExit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 no leader or no node reachable."
+    after_help = "Example:\n  oarlock demo          three nodes, a tour, commands to try\n  oarlock serve         one node with the built-in task queue, data in ./oarlock-data\n\nEvery flag can be set with OARLOCK_<FLAG> or in the file of --config.\nExit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 no leader or no node reachable, 4 warnings of `oarlock doctor`."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -98,6 +100,8 @@ pub(crate) enum CliCommand {
     Logs(LogsArgs),
     /// Show role, term, log indexes, module and health of every node.
     Status(StatusArgs),
+    /// Find out what is wrong with a cluster or a data directory, why it matters and what to do.
+    Doctor(DoctorArgs),
     /// Check a WebAssembly file: print what it contains, or every reason why a node would refuse it.
     Check(CheckArgs),
     /// Check the module on standard input, with limits on memory and time. For a node.

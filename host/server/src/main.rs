@@ -70,6 +70,7 @@ mod start_notices;
 mod state_audit;
 mod status;
 mod timekeeper;
+mod timestamp;
 mod tls;
 mod upgrades;
 mod wall_clock;
@@ -115,6 +116,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Query(args) => command::query(args),
         CliCommand::Queue(args) => command::queue(*args),
         CliCommand::Status(args) => command::status(args),
+        CliCommand::Doctor(args) => command::doctor(args),
         CliCommand::Snapshot(args) => command::snapshot(args),
         CliCommand::Members(args) => command::members(args),
         CliCommand::TransferLeader(args) => command::transfer_leader(args),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use task_queue_raft::{Leadership, RaftConfig};
+use task_queue_raft::Leadership;
 use tokio::sync::watch;
 
 use crate::history::CounterHistory;
@@ -37,17 +37,12 @@ pub(crate) struct Observations {
 impl Observations {
     /// Begins the notes of a node whose data directory exists.
     pub(crate) fn new(settings: &ServeSettings, data_dir: &Path) -> Self {
-        let RaftConfig {
-            max_log_entries,
-            snapshot_threshold,
-            ..
-        } = settings.raft;
         let addresses = [&settings.client_addr, &settings.peer_addr];
         Self {
             history: CounterHistory::default(),
             directory: OpenedDirectory::at(data_dir),
-            max_log_entries,
-            snapshot_threshold,
+            max_log_entries: settings.raft.max_log_entries as u64,
+            snapshot_threshold: settings.raft.snapshot_threshold as u64,
             is_loopback_only: addresses
                 .iter()
                 .all(|address| is_loopback_host(&address.host)),

@@ -19,7 +19,7 @@ use crate::settings::ServeSettings;
 /// # Errors
 /// The settings are invalid, the node can't start, or it fails later.
 pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
-    logging::start(&args.log, origins)?;
+    logging::start(&args.log, args.log_format, origins)?;
     let mut settings = ServeSettings::from_args(args, origins)?;
     private_files::make_new_files_private();
     let http = &mut settings.http;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::connect::{block_on, connect, refused};
 use super::output::{print_safely, write_json, write_out};
-use super::time::utc;
+use crate::timestamp::utc;
 use crate::backup::{BackupReader, Manifest};
 use crate::cli::BackupArgs;
 use crate::exit::Failure;

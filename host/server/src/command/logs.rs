@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::connect::{block_on, connect, refused};
 use super::output::{Output, print_safely, warn};
 use super::status::gather;
-use super::time::utc_ms;
+use crate::timestamp::utc_ms;
 use crate::cli::LogsArgs;
 use crate::exit::Failure;
 

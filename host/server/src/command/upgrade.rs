@@ -15,7 +15,7 @@ use super::connect::{block_on, connect, refused};
 use super::input;
 use super::output::{Output, print_coloured, print_safely, write_json, write_out};
 use super::table::{Align, Table, Tone};
-use super::time::utc;
+use crate::timestamp::utc;
 use crate::built_in;
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;

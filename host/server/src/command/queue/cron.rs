@@ -16,7 +16,7 @@ use super::shown::{attention, plain};
 use crate::cli::{CatchUpArg, CronAddArgs, CronCommand};
 use crate::command::output::{print_coloured, warn, write_json};
 use crate::command::table::{Align, Table};
-use crate::command::time::utc;
+use crate::timestamp::utc;
 use crate::exit::Failure;
 use crate::serve::Signals;
 

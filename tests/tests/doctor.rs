@@ -108,7 +108,10 @@ async fn killed_voters_cost_the_margin_then_the_majority_and_a_backup_is_remembe
         &endpoint,
     ]);
     assert!(made.status.success(), "{}", text(&made));
-    assert_eq!(Report::online(&cluster.nodes).checks(), Vec::<&str>::new());
+    eventually("the backup is remembered", async || {
+        (Report::online(&cluster.nodes).checks().is_empty()).then_some(())
+    })
+    .await;
 
     // For people, and with one endpoint: the node names the others.
     let shown = run(["doctor", "--endpoints", &endpoint]);
@@ -117,8 +120,12 @@ async fn killed_voters_cost_the_margin_then_the_majority_and_a_backup_is_remembe
     assert!(!shown.contains('\u{1b}'), "colours in a pipe: {shown}");
 
     cluster.nodes[2].kill();
-    let margin = Report::online(&cluster.nodes);
-    assert_eq!(margin.code, Some(4), "{:#}", margin.value["findings"]);
+    // If it was the leader, there is none for a moment.
+    let margin = eventually("the other two have a leader", async || {
+        let report = Report::online(&cluster.nodes);
+        (report.code == Some(4) && report.find("no-margin").is_some()).then_some(report)
+    })
+    .await;
     assert_eq!(margin.finding("no-margin")["nodes"], json!(["node3"]));
     assert_eq!(margin.finding("node-unreachable")["nodes"], json!(["node3"]));
 
@@ -178,7 +185,7 @@ async fn members_that_were_removed_or_make_no_progress_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_others_can_read_and_one_that_is_gone_are_found() {
+async fn a_directory_that_others_can_read_and_a_voter_without_copies_are_found() {
     let mut cluster = Cluster::start(1, "counter", &QUICK);
     cluster.leader().await;
     all_ready(&cluster.nodes).await;
@@ -191,16 +198,6 @@ async fn a_directory_that_others_can_read_and_one_that_is_gone_are_found() {
     let exposed = Report::online(&cluster.nodes);
     let seen = exposed.finding("data-directory-exposed")["seen"].to_string();
     assert!(seen.contains("0755"), "{seen}");
-
-    // It is renamed, so that the node can still stop in peace.
-    let aside = cluster.dir().join("aside");
-    fs::rename(&dir, &aside).expect("renamed");
-    let gone = Report::online(&cluster.nodes);
-    assert_eq!(gone.code, Some(1));
-    assert_eq!(gone.finding("data-directory-gone")["nodes"], json!(["node1"]));
-    fs::rename(&aside, &dir).expect("renamed");
-    let back = Report::online(&cluster.nodes);
-    assert!(back.find("data-directory-gone").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

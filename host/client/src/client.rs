@@ -205,6 +205,19 @@ impl Client {
         response::expect_ok(endpoint, reply)
     }
 
+    /// The metrics of the node at `endpoint` (`GET /metrics`), in one attempt: the text format of Prometheus.
+    ///
+    /// # Errors
+    /// The node does not respond, or the client has not the role `monitor`.
+    pub async fn metrics_of(&self, endpoint: &Endpoint) -> Result<Bytes, RequestError> {
+        let call = get("/metrics", self.shared.options.max_reply_bytes);
+        let reply = self
+            .call_one(endpoint, &call)
+            .await
+            .map_err(|failed| self.error_of(failed))?;
+        response::expect_ok(endpoint, reply)
+    }
+
     /// The status of every node, requested concurrently, in the order of the endpoints.
     pub async fn status_of_all(&self) -> Vec<(Endpoint, Result<NodeInfo, RequestError>)> {
         let mut requests = JoinSet::new();

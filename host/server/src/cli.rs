@@ -12,6 +12,7 @@ mod cert;
 mod check;
 mod client;
 mod common;
+mod completions;
 mod demo;
 mod dev;
 mod doctor;
@@ -30,12 +31,13 @@ mod settings;
 mod sign_module;
 mod test;
 mod token;
+mod top;
 mod upgrade;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use authority::{AuthorityArgs, NewClientArgs};
@@ -46,6 +48,7 @@ pub(crate) use cert::{CertArgs, CertCommand};
 pub(crate) use check::{CheckArgs, CheckModuleArgs};
 pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
+pub(crate) use completions::{CompletionsArgs, ManArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use dev::DevArgs;
 pub(crate) use doctor::DoctorArgs;
@@ -66,6 +69,7 @@ pub(crate) use settings::{SettingsArgs, SettingsCommand};
 pub(crate) use sign_module::SignModuleArgs;
 pub(crate) use test::TestArgs;
 pub(crate) use token::{TokenArgs, TokenCommand};
+pub(crate) use top::TopArgs;
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for WebAssembly state machines.
@@ -102,6 +106,8 @@ pub(crate) enum CliCommand {
     Status(StatusArgs),
     /// Find out what is wrong with a cluster or a data directory, why it matters and what to do.
     Doctor(DoctorArgs),
+    /// Show rates, latencies, roles, lag, memory and disk of every node, measured again and again.
+    Top(TopArgs),
     /// Check a WebAssembly file: print what it contains, or every reason why a node would refuse it.
     Check(CheckArgs),
     /// Check the module on standard input, with limits on memory and time. For a node.
@@ -145,6 +151,10 @@ pub(crate) enum CliCommand {
     Dev(DevArgs),
     /// Generate a typed client of a guest in Rust, Python or TypeScript.
     Client(Box<GenerateClientArgs>),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
+    /// Write a manual page for the program and for each command.
+    Man(ManArgs),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.
     Upgrade(UpgradeArgs),
 }
@@ -158,6 +168,23 @@ pub(crate) struct Invocation {
     pub(crate) origins: Origins,
 }
 
+/// The definition in which an empty variable counts as not set, as a shell or a unit file may leave it.
+fn without_empty_variables(definition: Command) -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    definition
+        .mut_args(|arg| {
+            if is_empty(&arg) {
+                arg.env(None::<&'static str>)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
 /// Parses arguments, environment and settings file.
 ///
 /// # Errors
@@ -166,12 +193,13 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, ParseError> 
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let environment: BTreeMap<String, OsString> = variables
-        .filter(|(name, _)| name.starts_with(origin::PREFIX))
+        .filter(|(name, value)| name.starts_with(origin::PREFIX) && !value.is_empty())
         .collect();
     let definition = Cli::command();
     let (arguments, origins) =
         file::add_settings(&definition, arguments, &environment).map_err(ParseError::Settings)?;
-    match Cli::try_parse_from(arguments) {
+    let parsed = without_empty_variables(definition).try_get_matches_from(arguments);
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Invocation {
             command: cli.command,
             origins,

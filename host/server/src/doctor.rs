@@ -18,5 +18,11 @@ mod finding;
 mod tests;
 mod view;
 
+/// The names of all checks.
+#[cfg(test)]
+pub(crate) fn check_ids() -> impl Iterator<Item = &'static str> {
+    checks::all().map(|check| check.id)
+}
+
 pub(crate) use examine::examine;
 pub(crate) use finding::{Finding, FindingSeverity};

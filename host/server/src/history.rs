@@ -39,8 +39,8 @@ pub(crate) struct CounterSample {
     pub(crate) last_index: u64,
     /// On a leader: the last entry on the disk of each peer.
     pub(crate) matched: BTreeMap<String, u64>,
-    /// The token of the oldest deferred command.
-    pub(crate) oldest_deferred: Option<u64>,
+    /// The lowest token of deferred commands.
+    pub(crate) lowest_deferred: Option<u64>,
 }
 
 /// The samples of a node, oldest first.
@@ -113,13 +113,13 @@ impl CounterHistory {
         })
     }
 
-    /// How long the oldest deferred command has waited at least.
+    /// How long the deferred command with the lowest token has waited at least.
     pub(crate) fn deferred_for(&self, now: &CounterSample) -> Duration {
-        if now.oldest_deferred.is_none() {
+        if now.lowest_deferred.is_none() {
             return Duration::ZERO;
         }
         self.held_for(now.at, |sample| {
-            sample.oldest_deferred == now.oldest_deferred
+            sample.lowest_deferred == now.lowest_deferred
         })
     }
 }

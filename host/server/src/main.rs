@@ -63,6 +63,7 @@ mod readiness;
 mod resource_limits;
 mod schema;
 mod serve;
+mod service_manager;
 mod settings;
 mod signers;
 mod start_limits;
@@ -117,6 +118,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Queue(args) => command::queue(*args),
         CliCommand::Status(args) => command::status(args),
         CliCommand::Doctor(args) => command::doctor(args),
+        CliCommand::Top(args) => command::top(args),
         CliCommand::Snapshot(args) => command::snapshot(args),
         CliCommand::Members(args) => command::members(args),
         CliCommand::TransferLeader(args) => command::transfer_leader(args),
@@ -137,6 +139,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Events(args) => command::events(args),
         CliCommand::Logs(args) => command::logs(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
+        CliCommand::Completions(args) => command::completions(args),
+        CliCommand::Man(args) => command::man(args),
         CliCommand::Bench(args) => bench::bench(args),
         CliCommand::Dev(args) => dev::dev(args, &origins),
         CliCommand::Demo(args) => demo::demo(args, &origins),

@@ -2,8 +2,11 @@
 //! response of a node.
 
 mod http;
+pub(crate) mod openmetrics;
 mod register;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -33,6 +36,8 @@ pub(crate) struct Metrics {
     closed_connections: IntCounterVec,
     /// Bytes of replies and events that wait until clients read them.
     pub(crate) waiting_bytes: IntGauge,
+    /// 1 if the data directory was removed or replaced.
+    pub(crate) data_directory_missing: IntGauge,
     /// Seconds until the certificate of this node expires. Without TLS there is no series.
     cert_expiry: IntGaugeVec,
     /// Requests by route and status, with their duration.
@@ -98,6 +103,11 @@ impl Metrics {
                 &registry,
                 "oarlock_http_waiting_bytes",
                 "Bytes of replies and events that wait until clients read them.",
+            )?,
+            data_directory_missing: gauge(
+                &registry,
+                "oarlock_data_directory_missing",
+                "1 if the data directory was removed or replaced while this node runs. An alarm.",
             )?,
             cert_expiry: gauge_vec(
                 &registry,

@@ -30,6 +30,8 @@ pub(crate) struct Observations {
     /// Flags of limits that were set, each with the place where it was set.
     pub(crate) given_limits: GivenLimits,
     elections: AtomicU64,
+    /// Whether the data directory was removed or replaced.
+    lost: watch::Sender<bool>,
     /// When a backup was last sent to its end; 0: not yet.
     backed_up_at_ms: AtomicU64,
 }
@@ -48,6 +50,7 @@ impl Observations {
                 .all(|address| is_loopback_host(&address.host)),
             given_limits: settings.given_limits.clone(),
             elections: AtomicU64::new(0),
+            lost: watch::Sender::new(false),
             backed_up_at_ms: AtomicU64::new(0),
         }
     }
@@ -55,6 +58,30 @@ impl Observations {
     /// How often a leader was elected, as far as this node knows.
     pub(crate) fn elections(&self) -> u64 {
         self.elections.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the data directory is still at its path. It is lost if it is not there for two looks in a row, so that it can be
+    /// exchanged for a moment.
+    pub(crate) fn look_at_directory(&self, was_there: bool) -> bool {
+        let (is_there, _) = self.directory.look();
+        if !is_there && !was_there && !self.is_directory_lost() {
+            let data_dir = self.directory.path().display();
+            tracing::error!(%data_dir, "the data directory was removed or replaced: this node does not serve any more");
+            self.lost.send_replace(true);
+        }
+        is_there
+    }
+
+    /// Whether the data directory is lost.
+    pub(crate) fn is_directory_lost(&self) -> bool {
+        *self.lost.borrow()
+    }
+
+    /// Waits until the data directory is lost.
+    pub(crate) async fn directory_lost(&self) {
+        let mut lost = self.lost.subscribe();
+        // `self` is the sender, so the channel stays open.
+        let _ = lost.wait_for(|lost| *lost).await;
     }
 
     /// When a backup was last sent to its end.

@@ -2,7 +2,7 @@
 
 mod certificates;
 mod directory;
-mod gather;
+pub(super) mod gather;
 mod show;
 
 use super::connect::{block_on, connect};

@@ -17,6 +17,7 @@ pub(crate) fn examine(facts: &ClusterFacts) -> Vec<Finding> {
             hits.into_iter().map(move |hit| Finding {
                 check: Cow::Borrowed(check.id),
                 severity: hit.severity.unwrap_or(check.severity),
+                condition: Cow::Borrowed(check.condition),
                 nodes: hit.nodes,
                 seen: hit.seen,
                 why: Cow::Borrowed(check.why),

@@ -30,6 +30,16 @@ pub(crate) struct NodeSeen {
     pub(crate) answer: NodeAnswer,
 }
 
+impl NodeSeen {
+    /// The facts, if the node has sent them.
+    pub(crate) fn facts(&self) -> Option<&NodeFacts> {
+        match &self.answer {
+            NodeAnswer::Facts(facts) => Some(facts),
+            NodeAnswer::Unreachable(_) | NodeAnswer::NoAddress | NodeAnswer::Refused(_) => None,
+        }
+    }
+}
+
 /// The response of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeAnswer {
@@ -105,7 +115,7 @@ pub(crate) struct GuestFacts {
     pub(crate) wake_at_ms: Option<u64>,
     /// Commands whose reply the guest has deferred.
     pub(crate) deferred: u64,
-    /// How long the oldest of them has waited at least, in milliseconds.
+    /// How long one of them has waited at least, in milliseconds.
     pub(crate) oldest_deferred_ms: u64,
     /// The upgrade in progress; null without one.
     pub(crate) upgrade: Option<UpgradeFacts>,

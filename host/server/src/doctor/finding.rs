@@ -37,6 +37,8 @@ pub(crate) struct Finding {
     pub(crate) check: Cow<'static, str>,
     /// How urgent it is.
     pub(crate) severity: FindingSeverity,
+    /// The condition, in general.
+    pub(crate) condition: Cow<'static, str>,
     /// The nodes that it is about. Empty: the cluster, or the directory.
     pub(crate) nodes: Vec<String>,
     /// What was seen.

@@ -14,7 +14,7 @@ pub(crate) struct ClusterView<'a> {
 
 impl<'a> ClusterView<'a> {
     pub(super) fn of(facts: &'a ClusterFacts) -> Self {
-        let nodes: Vec<&NodeFacts> = facts.nodes.iter().filter_map(of_answer).collect();
+        let nodes: Vec<&NodeFacts> = facts.nodes.iter().filter_map(NodeSeen::facts).collect();
         let authority = nodes.iter().copied().max_by_key(|node| {
             let status = &node.status;
             let leads = status.role == "leader";
@@ -67,13 +67,6 @@ impl<'a> ClusterView<'a> {
     /// The node that leads, if it has responded.
     pub(crate) fn leader(&self) -> Option<&'a NodeFacts> {
         self.authority.filter(|node| node.status.role == "leader")
-    }
-}
-
-fn of_answer(node: &NodeSeen) -> Option<&NodeFacts> {
-    match &node.answer {
-        NodeAnswer::Facts(facts) => Some(facts),
-        _ => None,
     }
 }
 

@@ -98,8 +98,8 @@ fn a_peer_is_stalled_while_entries_wait_and_none_arrives() {
 #[test]
 fn a_deferred_command_is_as_old_as_the_samples_that_have_it() {
     let history = CounterHistory::default();
-    let deferred = |seconds, oldest_deferred| CounterSample {
-        oldest_deferred,
+    let deferred = |seconds, lowest_deferred| CounterSample {
+        lowest_deferred,
         ..at(seconds)
     };
     for sample in [deferred(0, Some(1)), deferred(5, Some(2)), deferred(10, Some(2))] {

@@ -53,8 +53,10 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Json<DoctorResponse> 
 /// Notes the counters of a node from time to time, until it stops.
 pub(crate) async fn note_counters(app: Arc<App>) {
     let mut again = tokio::time::interval(SAMPLE_INTERVAL);
+    let mut has_directory = true;
     loop {
         again.tick().await;
+        has_directory = app.observations.look_at_directory(has_directory);
         let mut sample = app.counters(&app.raft.status());
         if let Some(disk) = app.raft.disk() {
             sample.slowest_write_us = disk.take_slowest_us();
@@ -116,7 +118,7 @@ impl App {
             matched: matched
                 .map(|(id, index)| (id.as_str().to_owned(), index.0))
                 .collect::<BTreeMap<_, _>>(),
-            oldest_deferred: machine.counts.oldest_deferred,
+            lowest_deferred: machine.counts.lowest_deferred,
         }
     }
 

@@ -45,7 +45,8 @@ impl App {
             cluster_id: self.cluster_id(),
             ready: raft.leader.is_some()
                 && self.readiness.has_caught_up()
-                && !self.auditor.is_quarantined(),
+                && !self.auditor.is_quarantined()
+                && !self.observations.is_directory_lost(),
             audit: self.audit_status(),
             voting: VotingInfo::from(&raft),
             clock: raft.clock.into(),

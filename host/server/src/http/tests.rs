@@ -5,6 +5,7 @@ mod audit;
 mod clocks;
 mod commands;
 mod connections;
+mod doctor;
 mod events;
 mod express;
 mod guard;

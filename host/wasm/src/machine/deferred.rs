@@ -17,8 +17,8 @@ impl DeferredCommands {
         self.waiting.len()
     }
 
-    /// The lowest token: that of the command that waits for longest.
-    pub(crate) fn oldest(&self) -> Option<u64> {
+    /// The lowest token.
+    pub(crate) fn lowest(&self) -> Option<u64> {
         self.waiting.keys().next().copied()
     }
 

@@ -15,7 +15,7 @@ struct NodeReportFacts {
 }
 
 /// The nodes of `--endpoints` and the members that they report.
-pub(super) async fn gather(client: &Client) -> Vec<NodeSeen> {
+pub(crate) async fn gather(client: &Client) -> Vec<NodeSeen> {
     let found = status::gather(client).await;
     let mut requests = JoinSet::new();
     for (position, node) in found.nodes.into_iter().enumerate() {

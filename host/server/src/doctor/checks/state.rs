@@ -316,7 +316,7 @@ fn deferred_old(view: &ClusterView<'_>) -> Vec<Hit> {
         return Vec::new();
     }
     let seen = format!(
-        "{} commands wait, the oldest for at least {}",
+        "{} commands wait, one of them for at least {}",
         guest.deferred,
         duration(guest.oldest_deferred_ms)
     );

@@ -211,7 +211,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         )
     },
     RouteSpec {
-        details: "[Metrics](metrics.md) lists them.",
+        details: "[Metrics](metrics.md) lists them. A client whose header `Accept` prefers `application/openmetrics-text` gets that format.",
         errors: &[E::Internal],
         ..read_only(
             "/metrics",

@@ -13,7 +13,10 @@ fn each_shell_has_completions() {
         assert!(printed.status.success(), "{}", text(&printed));
         let script = String::from_utf8(printed.stdout).expect("text");
         assert!(script.contains("transfer-leader"), "{shell}: {script}");
-        assert!(!script.contains("check-module"), "{shell}: a hidden command");
+        assert!(
+            !script.contains("check-module"),
+            "{shell}: a hidden command"
+        );
     }
     let refused = run(["completions", "csh"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
@@ -26,7 +29,8 @@ fn each_command_has_a_manual_page() {
     let written = run(["man", pages.to_str().expect("text")]);
     assert!(written.status.success(), "{}", text(&written));
     for page in ["oarlock.1", "oarlock-serve.1", "oarlock-members-add.1"] {
-        let page = fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
+        let page =
+            fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(page.contains(".SH NAME"), "{page}");
     }
     assert!(!pages.join("oarlock-check-module.1").exists());

@@ -92,7 +92,10 @@ async fn no_request_fails_while_all_nodes_are_restarted_one_after_the_other() {
         if leader == at {
             stopped_leaders += 1;
             let log = node.log();
-            assert!(log[logged..].contains("leadership was transferred"), "{log}");
+            assert!(
+                log[logged..].contains("leadership was transferred"),
+                "{log}"
+            );
         }
         goes_on(&traffic).await;
         cluster.nodes[at].start();
@@ -129,7 +132,8 @@ async fn a_command_that_waits_for_its_reply_gets_an_error_when_the_node_stops() 
     let waiting = tokio::spawn(async move {
         let reserve = json!({"reserve": {"queues": ["q"], "worker": "w", "lease_ms": 1000, "wait_ms": 50_000}});
         let headers = [("oarlock-timeout-ms", "60000")];
-        http.send("POST", "/v1/apply", &headers, reserve.to_string()).await
+        http.send("POST", "/v1/apply", &headers, reserve.to_string())
+            .await
     });
     eventually("the command is deferred", async || {
         (node.metric("oarlock_deferred_commands").await? == 1).then_some(())

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`examine`] | facts in, findings out: a pure function |
 //! | [`checks`] | the table of checks, one row for each condition |
+//! | [`check`] | a check, and where its condition holds |
 //! | [`view`] | the facts as the checks read them: which node knows best, which voters run |
 //! | [`finding`] | what a check finds |
 //! | [`facts`] | what a node, a cluster or a data directory tells about itself |
 //!
 //! The node gathers its own facts in `http::doctor`; the command asks every member, or reads a directory.
 
+mod check;
 mod checks;
 mod examine;
 pub(crate) mod facts;

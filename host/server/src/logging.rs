@@ -22,11 +22,7 @@ use layer::StoredLines;
 ///
 /// # Errors
 /// The filter is invalid.
-pub(crate) fn start(
-    filter: &str,
-    format: LogFormatArg,
-    origins: &Origins,
-) -> Result<(), Failure> {
+pub(crate) fn start(filter: &str, format: LogFormatArg, origins: &Origins) -> Result<(), Failure> {
     let filter = EnvFilter::builder().parse(filter).map_err(|error| {
         Failure::usage(format!(
             "{}: {filter:?} is not a valid log filter ({error}); use a level (error, warn, info, debug, trace) or a list such as `info,task_queue_raft=debug`",

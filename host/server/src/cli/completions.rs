@@ -23,9 +23,7 @@ pub(crate) struct CompletionsArgs {
 
 /// Flags of `oarlock man`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  oarlock man ~/.local/share/man/man1\n  man oarlock-serve"
-)]
+#[command(after_help = "Example:\n  oarlock man ~/.local/share/man/man1\n  man oarlock-serve")]
 pub(crate) struct ManArgs {
     /// The directory to write the pages into. It is created.
     #[arg(value_name = "DIR")]

@@ -26,8 +26,8 @@ pub(crate) fn completions(args: CompletionsArgs) -> Result<(), Failure> {
 /// # Errors
 /// The directory or a page can't be written.
 pub(crate) fn man(args: ManArgs) -> Result<(), Failure> {
-    let written =
-        fs::create_dir_all(&args.dir).and_then(|()| clap_mangen::generate_to(Cli::command(), &args.dir));
+    let written = fs::create_dir_all(&args.dir)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), &args.dir));
     written.map_err(|error| {
         Failure::failed(format!(
             "cannot write the pages into {}: {error}; choose a directory that this user may write to",

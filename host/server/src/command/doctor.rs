@@ -34,10 +34,7 @@ pub(crate) fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     };
     let findings = examine(&facts);
     if args.client.output.json {
-        write_json(
-            std::io::stdout().lock(),
-            &show::as_json(&facts, &findings),
-        )?;
+        write_json(std::io::stdout().lock(), &show::as_json(&facts, &findings))?;
     } else {
         print_coloured(&show::as_text(&facts, &findings))?;
     }
@@ -46,9 +43,8 @@ pub(crate) fn doctor(args: DoctorArgs) -> Result<(), Failure> {
 
 /// The exit code, by the most urgent finding.
 fn outcome(facts: &ClusterFacts, findings: &[Finding]) -> Result<(), Failure> {
-    let responds = |answer: &NodeAnswer| {
-        matches!(answer, NodeAnswer::Facts(_) | NodeAnswer::Refused(_))
-    };
+    let responds =
+        |answer: &NodeAnswer| matches!(answer, NodeAnswer::Facts(_) | NodeAnswer::Refused(_));
     let is_online = facts.directory.is_none();
     if is_online && !facts.nodes.iter().any(|node| responds(&node.answer)) {
         return Err(Failure::unreachable(
@@ -57,7 +53,9 @@ fn outcome(facts: &ClusterFacts, findings: &[Finding]) -> Result<(), Failure> {
         ));
     }
     let of = |severity| {
-        let same = findings.iter().filter(|finding| finding.severity == severity);
+        let same = findings
+            .iter()
+            .filter(|finding| finding.severity == severity);
         same.count()
     };
     let (critical, warnings) = (of(FindingSeverity::Critical), of(FindingSeverity::Warning));

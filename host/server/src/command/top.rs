@@ -130,5 +130,7 @@ impl Drop for OtherScreen {
 /// A sequence for the terminal. A closed terminal is no error.
 fn print_now(sequence: &str) {
     let mut out = stdout().lock();
-    let _ = out.write_all(sequence.as_bytes()).and_then(|()| out.flush());
+    let _ = out
+        .write_all(sequence.as_bytes())
+        .and_then(|()| out.flush());
 }

@@ -92,7 +92,10 @@ fn a_peer_is_stalled_while_entries_wait_and_none_arrives() {
     assert_eq!(stalled(log(12, 10, 8)), 0);
     // Nothing waits for it.
     assert_eq!(stalled(log(12, 7, 7)), 0);
-    assert_eq!(history.stalled_for(&log(12, 10, 7), "node3"), Duration::ZERO);
+    assert_eq!(
+        history.stalled_for(&log(12, 10, 7), "node3"),
+        Duration::ZERO
+    );
 }
 
 #[test]
@@ -102,7 +105,11 @@ fn a_deferred_command_is_as_old_as_the_samples_that_have_it() {
         lowest_deferred,
         ..at(seconds)
     };
-    for sample in [deferred(0, Some(1)), deferred(5, Some(2)), deferred(10, Some(2))] {
+    for sample in [
+        deferred(0, Some(1)),
+        deferred(5, Some(2)),
+        deferred(10, Some(2)),
+    ] {
         history.add(sample);
     }
     let waited = |now: CounterSample| history.deferred_for(&now).as_secs();

@@ -23,8 +23,8 @@ use super::error_code::ErrorCode;
 use super::event_stream::Streaming;
 use super::operations::{self, Operation};
 use super::{request, snapshot};
-use crate::observations::Observations;
 use crate::backup::{BackupMember, BackupWriter, Manifest};
+use crate::observations::Observations;
 
 /// Pieces that wait for the client. At the limit, the disk is not read further.
 const PIECES: usize = 4;

@@ -87,11 +87,7 @@ impl App {
 
     /// The counters now.
     fn counters(&self, raft: &Status) -> CounterSample {
-        let (network, disk, machine) = (
-            self.raft.network(),
-            self.raft.disk(),
-            self.machine.get(),
-        );
+        let (network, disk, machine) = (self.raft.network(), self.raft.disk(), self.machine.get());
         let stalled = [
             CloseReason::Stalled,
             CloseReason::OwnBytes,
@@ -149,9 +145,8 @@ impl App {
         let counts = self.machine.get().counts;
         let pending = self.upgrades.now().pending;
         let upgrade = pending.map(|upgrade| {
-            let is_ready = |node: &str| {
-                matches!(upgrade.reports.get(node), Some(CheckResult::Ready { .. }))
-            };
+            let is_ready =
+                |node: &str| matches!(upgrade.reports.get(node), Some(CheckResult::Ready { .. }));
             let voters = raft.voters.iter().map(|id| id.as_str());
             UpgradeFacts {
                 sha256: upgrade.sha256.to_string(),
@@ -203,7 +198,10 @@ impl App {
         let given = &self.observations.given_limits;
         let recorded = self.machine.operations();
         let recorded = recorded.iter().filter(|operation| {
-            let succeeded = operation.end.as_ref().is_some_and(|end| end.code.is_empty());
+            let succeeded = operation
+                .end
+                .as_ref()
+                .is_some_and(|end| end.code.is_empty());
             operation.what == BACKUP && succeeded
         });
         let recorded = recorded.map(|operation| operation.begun.time_ms).max();

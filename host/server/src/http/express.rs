@@ -240,7 +240,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                     self.send_probe().await?;
                     probe.as_mut().reset((Instant::now() + PROBE_PAUSE).into());
                 }
-                ConnectionEvent::Stop => closing = Some(tokio::time::Instant::now() + self.app.http.shutdown_linger),
+                ConnectionEvent::Stop => {
+                    closing = Some(tokio::time::Instant::now() + self.app.http.shutdown_linger)
+                }
                 ConnectionEvent::Lingered => {}
                 ConnectionEvent::Timer => {
                     if !self.in_flight.is_empty() {

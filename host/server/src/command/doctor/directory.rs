@@ -38,7 +38,9 @@ pub(super) fn read(dir: &Path) -> DirectoryFacts {
         path: dir.display().to_string(),
         mode: metadata.as_ref().ok().map(|found| found.mode() & 0o7777),
         exposed_files: Vec::new(),
-        is_own: metadata.as_ref().is_ok_and(|found| found.uid() == own_user()),
+        is_own: metadata
+            .as_ref()
+            .is_ok_and(|found| found.uid() == own_user()),
         space: process_facts::space(dir).ok().filter(|_| is_there),
         // A directory that can't be written to is another finding.
         write_us: has_log

@@ -30,10 +30,7 @@ pub(super) fn counted(critical: usize, warnings: usize) -> String {
         1 => format!("1 {name}"),
         count => format!("{count} {name}s"),
     };
-    let parts = [
-        (critical, "critical finding"),
-        (warnings, "warning"),
-    ];
+    let parts = [(critical, "critical finding"), (warnings, "warning")];
     let parts = parts.into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = parts.map(|(count, name)| one(count, name)).collect();
     parts.join(", ")
@@ -72,7 +69,11 @@ pub(super) fn as_text(facts: &ClusterFacts, findings: &[Finding]) -> String {
     text
 }
 
-fn remedy<'a>(text: &mut String, finding: &Finding, same: impl Iterator<Item = &'a Finding> + Clone) {
+fn remedy<'a>(
+    text: &mut String,
+    finding: &Finding,
+    same: impl Iterator<Item = &'a Finding> + Clone,
+) {
     let tone = tone(finding.severity);
     // Writing to a string can't fail.
     let _ = writeln!(text, "{}", tone.paint(&finding.check));

@@ -32,9 +32,7 @@ impl Measurement {
     /// The same node in another measurement.
     pub(super) fn node(&self, seen: &NodeSeen) -> Option<&MeasuredNode> {
         let mut nodes = self.nodes.iter();
-        nodes.find(|node| {
-            node.seen.endpoint == seen.endpoint && node.seen.node_id == seen.node_id
-        })
+        nodes.find(|node| node.seen.endpoint == seen.endpoint && node.seen.node_id == seen.node_id)
     }
 }
 

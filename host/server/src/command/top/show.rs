@@ -118,9 +118,14 @@ fn row(
     });
     let series = node.series.as_ref();
     let both = series.zip(earlier.and_then(|earlier| earlier.series.as_ref()));
-    let requests = |route| both.and_then(|(now, before)| rate(now.requests(route) - before.requests(route)));
+    let requests =
+        |route| both.and_then(|(now, before)| rate(now.requests(route) - before.requests(route)));
     let latency = both.map(|(now, before)| now.latency_since(before, "/v1/apply"));
-    let quantile = |part| latency.as_ref().and_then(|latency| latency.quantile_ms(part));
+    let quantile = |part| {
+        latency
+            .as_ref()
+            .and_then(|latency| latency.quantile_ms(part))
+    };
     NodeRow {
         role: Some(status.role.clone().into_owned()),
         ready: Some(status.ready),

@@ -72,7 +72,11 @@ fn the_table_has_a_line_for_each_node() {
     assert_eq!(lines.len(), 3, "{text}");
     assert!(lines[0].starts_with("NODE"), "{text}");
     let cells: Vec<&str> = lines[1].split_whitespace().collect();
-    assert_eq!(cells[..5], ["node1", "leader", "7", "-", "1234.6"], "{text}");
+    assert_eq!(
+        cells[..5],
+        ["node1", "leader", "7", "-", "1234.6"],
+        "{text}"
+    );
     assert!(lines[2].contains("Connection refused"), "{text}");
     let json = rows.as_json();
     assert_eq!(json["nodes"][0]["commands_per_second"], 1234.56);

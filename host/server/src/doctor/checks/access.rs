@@ -1,8 +1,8 @@
 //! Certificates, encryption and backups.
 
+use super::super::check::{Check, Hit, duration, each_node};
 use super::super::finding::FindingSeverity::{self, Critical, Notice, Warning};
 use super::super::view::ClusterView;
-use super::{Check, Hit, duration, each_node};
 
 const DAY_SECONDS: i64 = 86_400;
 /// A certificate of a node that is valid for less time is renewed now, and one below the second limit at once.
@@ -140,7 +140,10 @@ fn no_backup(view: &ClusterView<'_>) -> Vec<Hit> {
     let Some(now) = view.nodes.iter().map(|node| node.time_ms).max() else {
         return Vec::new();
     };
-    let last = view.nodes.iter().filter_map(|node| node.levels.backed_up_at_ms);
+    let last = view
+        .nodes
+        .iter()
+        .filter_map(|node| node.levels.backed_up_at_ms);
     let age = last.max().map(|at| now.saturating_sub(at));
     let seen = match age {
         Some(age) if age < OLD_BACKUP_MS => return Vec::new(),

@@ -1,9 +1,9 @@
 //! Clocks, and the time of the log.
 
+use super::super::check::{Check, Hit, duration, each_node};
 use super::super::facts::{NodeAnswer, NodeSeen};
 use super::super::finding::FindingSeverity::{Notice, Warning};
 use super::super::view::ClusterView;
-use super::{Check, Hit, duration, each_node};
 
 /// How far two clocks may be apart, in milliseconds.
 const APART_MS: i64 = 1_000;

@@ -1,10 +1,10 @@
 //! The data directory of a node that does not run.
 
+use super::super::check::{Check, Hit};
 use super::super::facts::{DirectoryContent, DirectoryFacts, StoredLogFacts};
 use super::super::finding::FindingSeverity::{Critical, Notice, Warning};
 use super::super::view::ClusterView;
 use super::disk::quoted;
-use super::{Check, Hit};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

@@ -1,9 +1,9 @@
 //! The disk of a node, its data directory and its log.
 
+use super::super::check::{Check, Hit, duration, each_node, size};
 use super::super::facts::{DirectoryContent, NodeFacts, SpaceFacts};
 use super::super::finding::FindingSeverity::{Critical, Warning};
 use super::super::view::ClusterView;
-use super::{Check, Hit, duration, each_node, size};
 
 /// Less free space than both of these is little.
 const LOW_PERCENT: u64 = 10;
@@ -104,13 +104,8 @@ fn is_low(space: SpaceFacts) -> bool {
 }
 
 /// The disks of all nodes and of the directory, with the hit for what is found.
-fn each_disk(
-    view: &ClusterView<'_>,
-    look: impl Fn(SpaceFacts, &str) -> Option<Hit>,
-) -> Vec<Hit> {
-    let mut hits = each_node(view, |node| {
-        look(node.disk.space?, &node.disk.data_dir)
-    });
+fn each_disk(view: &ClusterView<'_>, look: impl Fn(SpaceFacts, &str) -> Option<Hit>) -> Vec<Hit> {
+    let mut hits = each_node(view, |node| look(node.disk.space?, &node.disk.data_dir));
     if let Some(dir) = &view.facts.directory {
         hits.extend(dir.space.and_then(|space| look(space, &dir.path)));
     }
@@ -153,7 +148,10 @@ fn disk_slow(view: &ClusterView<'_>) -> Vec<Hit> {
                 duration(recent.mean_write_us / 1000),
                 duration(recent.slowest_write_us / 1000)
             ))
-            .command(format!("oarlock bench --disk {}", quoted(&node.disk.data_dir)))
+            .command(format!(
+                "oarlock bench --disk {}",
+                quoted(&node.disk.data_dir)
+            ))
         })
     });
     if let Some(dir) = &view.facts.directory {
@@ -211,7 +209,11 @@ fn data_directory_exposed(view: &ClusterView<'_>) -> Vec<Hit> {
             files if files.is_empty() => String::new(),
             files => format!(", and others can read {files} in it"),
         };
-        Hit::seen(format!("{} has mode {:04o}{files}", dir.path, mode & 0o7777))
+        Hit::seen(format!(
+            "{} has mode {:04o}{files}",
+            dir.path,
+            mode & 0o7777
+        ))
     }));
     if is_there && !dir.is_own {
         hits.push(Hit::seen(format!("{} belongs to another user", dir.path)));
@@ -266,7 +268,10 @@ fn snapshot_overdue(view: &ClusterView<'_>) -> Vec<Hit> {
     each_node(view, |node| {
         let status = &node.status;
         let since = status.applied_index.saturating_sub(status.snapshot_index);
-        let bound = node.log.snapshot_threshold.saturating_mul(OVERDUE_THRESHOLDS);
+        let bound = node
+            .log
+            .snapshot_threshold
+            .saturating_mul(OVERDUE_THRESHOLDS);
         (bound > 0 && since >= bound).then(|| {
             let threshold = node.log.snapshot_threshold;
             Hit::seen(format!(

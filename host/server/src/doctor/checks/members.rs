@@ -1,9 +1,9 @@
 //! Members: who runs, who leads, and how many more may be lost.
 
+use super::super::check::{Check, Hit, duration, each_node};
 use super::super::facts::{NodeAnswer, NodeFacts, PeerFacts};
 use super::super::finding::FindingSeverity::{Critical, Notice, Warning};
 use super::super::view::{ClusterView, is_silent};
-use super::{Check, Hit, duration, each_node};
 
 /// How long a member may make no progress.
 const STALLED_MS: u64 = 15_000;
@@ -210,7 +210,11 @@ fn other_cluster(view: &ClusterView<'_>) -> Vec<Hit> {
     each_node(view, |node| {
         let other = &node.status.cluster_id;
         let differs = !other.is_empty() && !own.is_empty() && other != own;
-        differs.then(|| Hit::seen(format!("it belongs to the cluster {other:?}, not to {own:?}")))
+        differs.then(|| {
+            Hit::seen(format!(
+                "it belongs to the cluster {other:?}, not to {own:?}"
+            ))
+        })
     })
 }
 
@@ -365,9 +369,7 @@ fn stalled<'a>(
         .map_or(&[][..], |leader| leader.peers.as_slice());
     let members = view.members();
     peers.iter().filter(move |peer| {
-        let member = members
-            .iter()
-            .find(|member| member.node_id == peer.node_id);
+        let member = members.iter().find(|member| member.node_id == peer.node_id);
         peer.stalled_ms >= STALLED_MS && member.is_some_and(|member| member.voter == is_voter)
     })
 }
@@ -418,7 +420,10 @@ fn learner_ready(view: &ClusterView<'_>) -> Vec<Hit> {
 }
 
 fn leader_changes(view: &ClusterView<'_>) -> Vec<Hit> {
-    let most = view.nodes.iter().max_by_key(|node| node.recent.leader_changes);
+    let most = view
+        .nodes
+        .iter()
+        .max_by_key(|node| node.recent.leader_changes);
     let Some(recent) = most.map(|node| node.recent) else {
         return Vec::new();
     };
@@ -438,15 +443,16 @@ fn not_ready(view: &ClusterView<'_>) -> Vec<Hit> {
         let status = &node.status;
         let has_time = status.uptime_ms >= STARTING_MS;
         let behind = status.commit_index.saturating_sub(status.applied_index);
-        (has_time && !status.ready && status.leader_id.is_some() && !status.audit.quarantined)
-            .then(|| {
+        (has_time && !status.ready && status.leader_id.is_some() && !status.audit.quarantined).then(
+            || {
                 let id = &status.node_id;
                 Hit::seen(format!(
                     "started {} ago, {behind} committed entries are not applied",
                     duration(status.uptime_ms)
                 ))
                 .command(format!("oarlock logs --node {id}"))
-            })
+            },
+        )
     })
 }
 

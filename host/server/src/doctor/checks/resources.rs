@@ -1,8 +1,8 @@
 //! What the process of a node uses, and its clients.
 
+use super::super::check::{Check, Hit, duration, each_node, size};
 use super::super::finding::FindingSeverity::{Notice, Warning};
 use super::super::view::ClusterView;
-use super::{Check, Hit, duration, each_node, size};
 
 /// Memory, descriptors and connections are short from these parts of their limits on, in percent.
 const MEMORY_PERCENT: u64 = 90;

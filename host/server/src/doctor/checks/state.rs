@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::super::check::{Check, Hit, duration, each_node, size};
 use super::super::facts::NodeFacts;
 use super::super::finding::FindingSeverity::{Critical, Notice, Warning};
 use super::super::view::ClusterView;
-use super::{Check, Hit, duration, each_node, size};
 
 /// How late a wake-up may be, in time of the log.
 const LATE_MS: u64 = 10_000;

@@ -1,8 +1,8 @@
 //! Releases, the level of the cluster, and settings.
 
+use super::super::check::{Check, Hit, each_node};
 use super::super::finding::FindingSeverity::Notice;
 use super::super::view::ClusterView;
-use super::{Check, Hit, each_node};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -57,7 +57,11 @@ fn level_low(view: &ClusterView<'_>) -> Vec<Hit> {
     };
     let level = authority.levels.level;
     let members = view.members().len();
-    let highest = view.nodes.iter().map(|node| node.levels.highest_level).min();
+    let highest = view
+        .nodes
+        .iter()
+        .map(|node| node.levels.highest_level)
+        .min();
     let all_known = view.nodes.len() >= members;
     match highest {
         Some(highest) if all_known && members > 0 && highest > level => {

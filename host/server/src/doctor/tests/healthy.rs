@@ -24,7 +24,11 @@ fn member(node_id: &str) -> serde_json::Value {
 }
 
 fn status(node_id: &str) -> serde_json::Value {
-    let role = if node_id == "node1" { "leader" } else { "follower" };
+    let role = if node_id == "node1" {
+        "leader"
+    } else {
+        "follower"
+    };
     json!({
         "node_id": node_id, "role": role, "term": 3, "leader_id": "node1",
         "commit_index": 900, "applied_index": 900, "first_log_index": 1, "last_log_index": 900,

@@ -12,7 +12,9 @@ const BEGIN: &str = "<!-- begin: checks -->\n";
 const END: &str = "<!-- end: checks -->\n";
 
 fn table() -> String {
-    let mut text = String::from("| check | severity | condition | why it matters | what to do |\n|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| check | severity | condition | why it matters | what to do |\n|---|---|---|---|---|\n",
+    );
     for check in all() {
         let cells = [
             format!("`{}`", check.id),

@@ -5,13 +5,13 @@ use schemars::SchemaGenerator;
 
 use super::headers::{LAST_LINE_ID, TIMEOUT};
 use crate::access::AccessRole;
+use crate::http::doctor::DoctorResponse;
 use crate::http::error_code::ErrorCode as E;
 use crate::http::logs::{DEFAULT_TAIL, MAX_TAIL, SOURCES};
 use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::snapshot::SnapshotTaken;
-use crate::http::doctor::DoctorResponse;
 use crate::http::{backup, dashboard, doctor, health, logs, metrics, snapshot, status};
 use crate::node_log::Severity;
 use crate::status::NodeStatus;

@@ -28,8 +28,14 @@ async fn a_node_reports_its_facts_and_what_follows_from_them() {
         running.dir.path().display().to_string()
     );
     assert_eq!(facts["access"]["loopback_only"], true);
-    assert!(facts["recent"]["log_writes"].as_u64() > Some(0), "{facts:#}");
-    assert!(facts["recent"]["leader_changes"].as_u64() > Some(0), "{facts:#}");
+    assert!(
+        facts["recent"]["log_writes"].as_u64() > Some(0),
+        "{facts:#}"
+    );
+    assert!(
+        facts["recent"]["leader_changes"].as_u64() > Some(0),
+        "{facts:#}"
+    );
     let found = checks(&report);
     assert!(found.contains(&"few-voters"), "{found:?}");
     assert!(found.contains(&"no-backup"), "{found:?}");

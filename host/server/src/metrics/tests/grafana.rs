@@ -148,8 +148,11 @@ const HEIGHT: usize = 8;
 
 fn dashboard() -> Value {
     let source = json!({"type": "prometheus", "uid": "${source}"});
-    let panels = PANELS.iter().enumerate().map(|(at, (title, unit, queries))| {
-        let targets = queries.iter().enumerate().map(|(number, (query, legend))| {
+    let panels = PANELS
+        .iter()
+        .enumerate()
+        .map(|(at, (title, unit, queries))| {
+            let targets = queries.iter().enumerate().map(|(number, (query, legend))| {
             json!({
                 "datasource": source,
                 "expr": query,
@@ -157,16 +160,16 @@ fn dashboard() -> Value {
                 "refId": char::from(b'A' + u8::try_from(number).expect("few queries")).to_string(),
             })
         });
-        json!({
-            "id": at + 1,
-            "type": "timeseries",
-            "title": title,
-            "datasource": source,
-            "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
-            "gridPos": {"x": at % 2 * WIDTH, "y": at / 2 * HEIGHT, "w": WIDTH, "h": HEIGHT},
-            "targets": targets.collect::<Vec<_>>(),
-        })
-    });
+            json!({
+                "id": at + 1,
+                "type": "timeseries",
+                "title": title,
+                "datasource": source,
+                "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+                "gridPos": {"x": at % 2 * WIDTH, "y": at / 2 * HEIGHT, "w": WIDTH, "h": HEIGHT},
+                "targets": targets.collect::<Vec<_>>(),
+            })
+        });
     json!({
         "uid": "oarlock",
         "title": "Oarlock",

@@ -109,7 +109,10 @@ async fn killed_voters_cost_the_margin_then_the_majority_and_a_backup_is_remembe
     ]);
     assert!(made.status.success(), "{}", text(&made));
     eventually("the backup is remembered", async || {
-        (Report::online(&cluster.nodes).checks().is_empty()).then_some(())
+        Report::online(&cluster.nodes)
+            .checks()
+            .is_empty()
+            .then_some(())
     })
     .await;
 

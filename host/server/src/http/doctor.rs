@@ -8,6 +8,7 @@ use axum::extract::State;
 use oarlock_wasm::CheckResult;
 use schemars::JsonSchema;
 use serde::Serialize;
+use task_queue_raft::ids::NodeId;
 use task_queue_raft::{CLUSTER_LEVEL, Status};
 use time::OffsetDateTime;
 
@@ -21,6 +22,7 @@ use crate::doctor::{Finding, examine};
 use crate::history::{CounterSample, SAMPLE_INTERVAL};
 use crate::process_facts;
 use crate::status::NodeStatus;
+use crate::tls::TlsHandle;
 use crate::wall_clock::{self, millis};
 
 /// Name of the operation that makes a backup.
@@ -147,7 +149,7 @@ impl App {
         let upgrade = pending.map(|upgrade| {
             let is_ready =
                 |node: &str| matches!(upgrade.reports.get(node), Some(CheckResult::Ready { .. }));
-            let voters = raft.voters.iter().map(|id| id.as_str());
+            let voters = raft.voters.iter().map(NodeId::as_str);
             UpgradeFacts {
                 sha256: upgrade.sha256.to_string(),
                 deadline_ms: upgrade.deadline_ms,
@@ -179,7 +181,7 @@ impl App {
 
     fn access_facts(&self) -> AccessFacts {
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        let tls = self.tls.as_ref().map(|tls| tls.current());
+        let tls = self.tls.as_ref().map(TlsHandle::current);
         AccessFacts {
             connections: self.metrics.open_connections(),
             max_connections: self.http.max_connections.into(),

@@ -49,6 +49,12 @@ async fn operations() {
     follow(reader(page), page).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor() {
+    let page = "host/docs/doctor.md";
+    follow(reader(page), page).await;
+}
+
 /// The reader has a node already, and the files that the page names.
 #[tokio::test(flavor = "multi_thread")]
 async fn queue() {

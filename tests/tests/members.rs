@@ -342,3 +342,37 @@ async fn the_state_of_a_learner_can_not_be_accepted() {
     assert_eq!(refused.status, 409, "{refused:?}");
     assert_eq!(refused.error_code(), "not_a_voter");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_addition_that_ends_half_way_tells_that_the_node_is_a_learner() {
+    let mut cluster = Cluster::start(1, "kv", &[]);
+    cluster.leader().await;
+    let at = cluster.join();
+    let http = cluster.nodes[0].http();
+    let addr = cluster.nodes[at].peer_addr().to_owned();
+    eventually("the new node responds", async || {
+        cluster.nodes[at].http().status().await
+    })
+    .await;
+    let learner = json!({"node_id": "node2", "peer_addr": addr});
+    order(&http, "POST", "/v1/members", learner).await;
+    cluster.nodes[at].kill();
+    let node = format!("node2={addr}");
+    let failed = run([
+        "members",
+        "add",
+        &node,
+        "--voter",
+        "--timeout-ms",
+        "3000",
+        "--endpoints",
+        &http.0,
+    ]);
+    assert!(!failed.status.success());
+    let error = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        error.contains("node2 is a learner of the cluster now")
+            && error.contains("oarlock members remove node2"),
+        "{error}"
+    );
+}

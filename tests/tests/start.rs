@@ -425,3 +425,27 @@ fn a_reader_that_closes_the_pipe_causes_no_crash() {
     let output = String::from_utf8_lossy(&output.stderr);
     assert!(!output.contains("panicked"), "{output}");
 }
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let call = |variables: &[&str]| {
+        let mut command = Command::new(oarlock());
+        command.args(["doctor", "--data-dir"]).arg(dir.path());
+        for name in variables {
+            command.env(name, "");
+        }
+        text(&command.output().expect("oarlock starts"))
+    };
+    let without = call(&[]);
+    // 4: little space is left on the disk of this machine.
+    assert!([Some(0), Some(4)].contains(&without.0), "{}", without.2);
+    let empty = call(&[
+        "OARLOCK_TIMEOUT_MS",
+        "OARLOCK_ENDPOINTS",
+        "OARLOCK_JSON",
+        "OARLOCK_CERTS_DIR",
+        "OARLOCK_CONFIG",
+    ]);
+    assert_eq!(empty, without);
+}

@@ -193,6 +193,32 @@ impl Client {
         response::json(endpoint, &response::expect_ok(endpoint, reply)?)
     }
 
+    /// What is wrong with the node at `endpoint`, and its facts (`GET /v1/doctor`), in one attempt: a JSON document.
+    ///
+    /// # Errors
+    /// The node does not respond, or it is of a release without this route.
+    pub async fn doctor_of(&self, endpoint: &Endpoint) -> Result<Bytes, RequestError> {
+        let call = get("/v1/doctor", self.shared.options.max_reply_bytes);
+        let reply = self
+            .call_one(endpoint, &call)
+            .await
+            .map_err(|failed| self.error_of(failed))?;
+        response::expect_ok(endpoint, reply)
+    }
+
+    /// The metrics of the node at `endpoint` (`GET /metrics`), in one attempt: the text format of Prometheus.
+    ///
+    /// # Errors
+    /// The node does not respond, or the client has not the role `monitor`.
+    pub async fn metrics_of(&self, endpoint: &Endpoint) -> Result<Bytes, RequestError> {
+        let call = get("/metrics", self.shared.options.max_reply_bytes);
+        let reply = self
+            .call_one(endpoint, &call)
+            .await
+            .map_err(|failed| self.error_of(failed))?;
+        response::expect_ok(endpoint, reply)
+    }
+
     /// The status of every node, requested concurrently, in the order of the endpoints.
     pub async fn status_of_all(&self) -> Vec<(Endpoint, Result<NodeInfo, RequestError>)> {
         let mut requests = JoinSet::new();

@@ -4,7 +4,7 @@
 //! that of the whole request, from before it is sent until its response has been read. Responses within the measured
 //! time count, after one second of warming up; refusals and errors are counted separately.
 
-mod disk;
+pub(crate) mod disk;
 mod load;
 mod report;
 mod template;

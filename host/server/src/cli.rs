@@ -13,8 +13,10 @@ mod cert;
 mod check;
 mod client;
 mod common;
+mod completions;
 mod demo;
 mod dev;
+mod doctor;
 mod events;
 mod file;
 mod logs;
@@ -31,12 +33,13 @@ mod settings;
 mod sign_module;
 mod test;
 mod token;
+mod top;
 mod upgrade;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use archive::ArchiveArgs;
 pub(crate) use audit::{AuditArgs, AuditCommand};
@@ -48,8 +51,10 @@ pub(crate) use cert::{CertArgs, CertCommand};
 pub(crate) use check::{CheckArgs, CheckModuleArgs};
 pub(crate) use client::{ClientLanguage, GenerateClientArgs};
 pub(crate) use common::ClientArgs;
+pub(crate) use completions::{CompletionsArgs, ManArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use dev::DevArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use events::EventsArgs;
 pub(crate) use logs::LogsArgs;
 pub(crate) use members::{MembersArgs, MembersCommand, TransferArgs};
@@ -62,11 +67,12 @@ pub(crate) use queue::{
 };
 pub(crate) use recover::RecoverArgs;
 pub(crate) use requests::{ApplyArgs, ConsistencyArg, QueryArgs, SnapshotArgs, StatusArgs};
-pub(crate) use serve::ServeArgs;
+pub(crate) use serve::{LogFormatArg, ServeArgs};
 pub(crate) use settings::{SettingsArgs, SettingsCommand};
 pub(crate) use sign_module::SignModuleArgs;
 pub(crate) use test::TestArgs;
 pub(crate) use token::{TokenArgs, TokenCommand};
+pub(crate) use top::TopArgs;
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A Raft-replicated host for WebAssembly state machines.
@@ -74,7 +80,7 @@ pub(crate) use upgrade::UpgradeArgs;
 #[command(name = "oarlock", bin_name = "oarlock", version, max_term_width = 100)]
 #[command(arg_required_else_help = true, propagate_version = true)]
 #[command(
-    after_help = "Example:\n  oarlock demo          three nodes, a tour, commands to try\n  oarlock serve         one node with the built-in task queue, data in ./oarlock-data\n\nEvery flag can be set with OARLOCK_<FLAG> or in the file of --config.\nExit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 no leader or no node reachable."
+    after_help = "Example:\n  oarlock demo          three nodes, a tour, commands to try\n  oarlock serve         one node with the built-in task queue, data in ./oarlock-data\n\nEvery flag can be set with OARLOCK_<FLAG> or in the file of --config.\nExit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 no leader or no node reachable, 4 warnings of `oarlock doctor`."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -101,6 +107,10 @@ pub(crate) enum CliCommand {
     Logs(LogsArgs),
     /// Show role, term, log indexes, module and health of every node.
     Status(StatusArgs),
+    /// Find out what is wrong with a cluster or a data directory, why it matters and what to do.
+    Doctor(DoctorArgs),
+    /// Show rates, latencies, roles, lag, memory and disk of every node, measured again and again.
+    Top(TopArgs),
     /// Check a WebAssembly file: print what it contains, or every reason why a node would refuse it.
     Check(CheckArgs),
     /// Check the module on standard input, with limits on memory and time. For a node.
@@ -146,6 +156,10 @@ pub(crate) enum CliCommand {
     Dev(DevArgs),
     /// Generate a typed client of a guest in Rust, Python or TypeScript.
     Client(Box<GenerateClientArgs>),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
+    /// Write a manual page for the program and for each command.
+    Man(ManArgs),
     /// Upgrade the cluster to another module while it serves clients, or show past upgrades.
     Upgrade(UpgradeArgs),
 }
@@ -159,6 +173,23 @@ pub(crate) struct Invocation {
     pub(crate) origins: Origins,
 }
 
+/// The definition in which an empty variable counts as not set, as a shell or a unit file may leave it.
+fn without_empty_variables(definition: Command) -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    definition
+        .mut_args(|arg| {
+            if is_empty(&arg) {
+                arg.env(None::<&'static str>)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
 /// Parses arguments, environment and settings file.
 ///
 /// # Errors
@@ -167,12 +198,13 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, ParseError> 
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let environment: BTreeMap<String, OsString> = variables
-        .filter(|(name, _)| name.starts_with(origin::PREFIX))
+        .filter(|(name, value)| name.starts_with(origin::PREFIX) && !value.is_empty())
         .collect();
     let definition = Cli::command();
     let (arguments, origins) =
         file::add_settings(&definition, arguments, &environment).map_err(ParseError::Settings)?;
-    match Cli::try_parse_from(arguments) {
+    let parsed = without_empty_variables(definition).try_get_matches_from(arguments);
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Invocation {
             command: cli.command,
             origins,

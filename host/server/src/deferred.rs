@@ -25,6 +25,8 @@ struct ReplyTable {
     kept: VecDeque<(Index, Completion)>,
     kept_bytes: usize,
     next_id: u64,
+    /// The node is stopping: no reply will come.
+    is_closed: bool,
 }
 
 struct Waiter {
@@ -63,6 +65,9 @@ impl DeferredReplies {
             if let Some((_, completion)) = kept {
                 return Some(completion.clone());
             }
+            if table.is_closed {
+                return None;
+            }
             let id = table.next_id;
             table.next_id += 1;
             table
@@ -78,6 +83,13 @@ impl DeferredReplies {
             id,
         };
         receiver.await.ok()
+    }
+
+    /// Ends all waiting, now and later: the node is stopping.
+    pub(crate) fn close(&self) {
+        let mut table = self.lock();
+        table.is_closed = true;
+        table.waiting.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplyTable> {

@@ -19,7 +19,7 @@ mod tour;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::cli::{DemoArgs, Origins};
+use crate::cli::{DemoArgs, LogFormatArg, Origins};
 use crate::exit::Failure;
 use crate::logging;
 use crate::module_check::{CheckBudget, CheckSettings};
@@ -36,7 +36,7 @@ use stop::Stop;
 /// # Errors
 /// A port is in use, the guest is refused, or a step of the tour fails.
 pub(crate) fn demo(args: DemoArgs, origins: &Origins) -> Result<(), Failure> {
-    logging::start(&args.log, origins)?;
+    logging::start(&args.log, LogFormatArg::Text, origins)?;
     private_files::make_new_files_private();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

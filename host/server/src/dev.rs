@@ -12,7 +12,7 @@ mod watch;
 
 use std::time::Instant;
 
-use crate::cli::{DevArgs, Origins};
+use crate::cli::{DevArgs, LogFormatArg, Origins};
 use crate::command::{Output, OutputClosed};
 use crate::exit::Failure;
 use crate::logging;
@@ -26,7 +26,7 @@ use watch::Changes;
 /// # Errors
 /// The directory is no project, or the node cannot start.
 pub(crate) fn dev(args: DevArgs, origins: &Origins) -> Result<(), Failure> {
-    logging::start(&args.log, origins)?;
+    logging::start(&args.log, LogFormatArg::Text, origins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

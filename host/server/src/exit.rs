@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// No leader, or no node reachable: exit code 3.
     Unreachable(String),
+    /// Carried out, with a result that needs attention: exit code 4.
+    Attention(String),
 }
 
 impl Failure {
@@ -30,6 +32,11 @@ impl Failure {
         Self::Unreachable(message.to_string())
     }
 
+    /// Exit code 4.
+    pub(crate) fn attention(message: impl fmt::Display) -> Self {
+        Self::Attention(message.to_string())
+    }
+
     /// The same with a note at the end of its message.
     pub(crate) fn noted(self, note: impl fmt::Display) -> Self {
         let noted = |message| format!("{message}; {note}");
@@ -37,6 +44,7 @@ impl Failure {
             Self::Failed(message) => Self::Failed(noted(message)),
             Self::Usage(message) => Self::Usage(noted(message)),
             Self::Unreachable(message) => Self::Unreachable(noted(message)),
+            Self::Attention(message) => Self::Attention(noted(message)),
         }
     }
 
@@ -46,6 +54,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Attention(_) => 4,
         }
     }
 }
@@ -53,9 +62,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(message) | Self::Usage(message) | Self::Unreachable(message) => {
-                f.write_str(message)
-            }
+            Self::Failed(message)
+            | Self::Usage(message)
+            | Self::Unreachable(message)
+            | Self::Attention(message) => f.write_str(message),
         }
     }
 }

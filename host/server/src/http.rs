@@ -22,6 +22,7 @@
 //! | [`entries`] | committed entries as a stream, for an archive |
 //! | [`backup`] | the state of the cluster as one file |
 //! | [`status`], [`snapshot`], [`health`], [`metrics`], [`dashboard`] | the node itself |
+//! | [`doctor`] | the facts of the node, and what is wrong with it |
 //! | [`operations`] | what operators do: recorded in the log, and shown |
 //! | [`guard`] | refuses what a web page makes a browser send: host, origin, content type |
 //! | [`client_socket`] | the socket of a client |
@@ -49,6 +50,7 @@ mod client_socket;
 mod connection_table;
 mod dashboard;
 mod entries;
+mod doctor;
 mod error;
 mod error_code;
 mod event_stream;
@@ -86,5 +88,6 @@ pub(crate) use app::App;
 pub(crate) use body_budget::BodyBudget;
 pub(crate) use connection_table::ConnectionTable;
 pub(crate) use query_gate::QueryGate;
+pub(crate) use doctor::note_counters;
 pub(crate) use serve::Server;
 pub(crate) use stream_turns::StreamTurns;

@@ -1,6 +1,7 @@
-//! The log of a node: lines on standard error, with colors if it is a terminal, and the latest ones in memory for
+//! The log of a node: lines on standard error, as text with colors if it is a terminal or as JSON, and the latest ones in memory for
 //! `GET /v1/logs`.
 
+mod json;
 mod layer;
 
 use std::io::{self, IsTerminal, Write};
@@ -9,18 +10,19 @@ use oarlock_wasm::is_unprintable;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use crate::cli::Origins;
+use crate::cli::{LogFormatArg, Origins};
 use crate::exit::Failure;
 use crate::node_log::NodeLog;
+use json::JsonLines;
 use layer::StoredLines;
 
 /// Starts logging with a filter in the syntax of `tracing_subscriber::EnvFilter`.
 ///
 /// # Errors
 /// The filter is invalid.
-pub(crate) fn start(filter: &str, origins: &Origins) -> Result<(), Failure> {
+pub(crate) fn start(filter: &str, format: LogFormatArg, origins: &Origins) -> Result<(), Failure> {
     let filter = EnvFilter::builder().parse(filter).map_err(|error| {
         Failure::usage(format!(
             "{}: {filter:?} is not a valid log filter ({error}); use a level (error, warn, info, debug, trace) or a list such as `info,task_queue_raft=debug`",
@@ -28,10 +30,16 @@ pub(crate) fn start(filter: &str, origins: &Origins) -> Result<(), Failure> {
         ))
     })?;
     let colors = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let printed = fmt::layer().with_ansi(colors).with_writer(OneLineEach {
-        to: io::stderr,
-        colors,
-    });
+    let printed = match format {
+        LogFormatArg::Text => {
+            let writer = OneLineEach {
+                to: io::stderr,
+                colors,
+            };
+            fmt::layer().with_ansi(colors).with_writer(writer).boxed()
+        }
+        LogFormatArg::Json => JsonLines(io::stderr).boxed(),
+    };
     // The filter is that of both.
     let subscriber = tracing_subscriber::registry()
         .with(filter)

@@ -12,6 +12,7 @@
 //! | [`private_files`], [`descriptors`], [`resource_limits`] | file modes, file descriptors and limits of a process |
 //! | [`serve`] | the command `oarlock serve` |
 //! | [`command`] | the commands that send requests to a cluster or read a file |
+//! | [`doctor`] | what is wrong, why it matters and what to do |
 //! | [`schema`] | the schema of a guest's messages |
 //! | [`built_in`] | the task queues in this binary |
 //! | [`compiled`] | compiled code on disk |
@@ -41,11 +42,13 @@ mod deferred;
 mod demo;
 mod descriptors;
 mod dev;
+mod doctor;
 mod events;
 mod exit;
 mod file_writes;
 mod first_start;
 mod guest;
+mod history;
 mod http;
 mod log_module;
 mod logging;
@@ -54,13 +57,16 @@ mod metrics;
 mod module_check;
 mod node;
 mod node_log;
+mod observations;
 mod own_hosts;
 mod private_files;
+mod process_facts;
 mod quarantine;
 mod readiness;
 mod resource_limits;
 mod schema;
 mod serve;
+mod service_manager;
 mod settings;
 mod signers;
 mod start_limits;
@@ -68,6 +74,7 @@ mod start_notices;
 mod state_audit;
 mod status;
 mod timekeeper;
+mod timestamp;
 mod tls;
 mod upgrades;
 mod wall_clock;
@@ -113,6 +120,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Query(args) => command::query(args),
         CliCommand::Queue(args) => command::queue(*args),
         CliCommand::Status(args) => command::status(args),
+        CliCommand::Doctor(args) => command::doctor(args),
+        CliCommand::Top(args) => command::top(args),
         CliCommand::Snapshot(args) => command::snapshot(args),
         CliCommand::Members(args) => command::members(args),
         CliCommand::TransferLeader(args) => command::transfer_leader(args),
@@ -134,6 +143,8 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         CliCommand::Events(args) => command::events(args),
         CliCommand::Logs(args) => command::logs(args),
         CliCommand::Upgrade(args) => command::upgrade(args),
+        CliCommand::Completions(args) => command::completions(args),
+        CliCommand::Man(args) => command::man(args),
         CliCommand::Bench(args) => bench::bench(args),
         CliCommand::Dev(args) => dev::dev(args, &origins),
         CliCommand::Demo(args) => demo::demo(args, &origins),

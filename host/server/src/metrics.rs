@@ -2,8 +2,11 @@
 //! response of a node.
 
 mod http;
+pub(crate) mod openmetrics;
 mod register;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -40,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) waiting_bytes: IntGauge,
     /// Bytes of streams that are on their way to connections.
     pub(crate) stream_bytes: IntGauge,
+    /// 1 if the data directory was removed or replaced.
+    pub(crate) data_directory_missing: IntGauge,
     /// Seconds until the certificate of this node expires. Without TLS there is no series.
     cert_expiry: IntGaugeVec,
     /// Requests by route and status, with their duration.
@@ -126,6 +131,11 @@ impl Metrics {
                 "oarlock_http_stream_turn_bytes",
                 "Bytes of events and log lines on their way to connections, which are sent in turn.",
             )?,
+            data_directory_missing: gauge(
+                &registry,
+                "oarlock_data_directory_missing",
+                "1 if the data directory was removed or replaced while this node runs. An alarm.",
+            )?,
             cert_expiry: gauge_vec(
                 &registry,
                 "oarlock_cert_expiry_seconds",
@@ -158,6 +168,11 @@ impl Metrics {
         let counter = self.closed_connections.with_label_values(&[reason]);
         counter.reset();
         counter.inc_by(connections);
+    }
+
+    /// Open connections of clients.
+    pub(crate) fn open_connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
     }
 
     /// Counts a connection until the guard is dropped.

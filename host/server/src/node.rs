@@ -13,6 +13,7 @@ use oarlock_wasm::{
     WasmMachine,
 };
 use task_queue_raft::handle::FatalError;
+use task_queue_raft::raft::Role;
 use task_queue_raft::storage::StorageError;
 use task_queue_raft::{
     Raft, RaftBuilder, RaftConfig, ReplicatedStateMachine, StartError as RaftStartError,
@@ -31,11 +32,12 @@ use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, CodeSettings, GuestError};
-use crate::http::{App, BodyBudget, ConnectionTable, QueryGate, Server, StreamTurns};
+use crate::http::{App, BodyBudget, ConnectionTable, QueryGate, Server, StreamTurns, note_counters};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
+use crate::observations::{self, Observations};
 use crate::own_hosts::{OwnHosts, host_name};
 use crate::private_files;
 use crate::quarantine;
@@ -75,6 +77,12 @@ pub(crate) enum NodeStartError {
     /// The signature of the module of `--state-machine` can't be read.
     #[error(transparent)]
     Signature(#[from] SignersError),
+    /// The path of the data directory is something else.
+    #[error(
+        "{} is not a directory, so it is no data directory: set --data-dir to the directory of this node",
+        _0.display()
+    )]
+    NotADirectory(std::path::PathBuf),
     /// The data directory can't be read.
     #[error("cannot read {}: {source}; check that this user may read it", data_dir.display())]
     DataDir {
@@ -185,6 +193,9 @@ impl Node {
         sockets: Sockets,
     ) -> Result<Self, NodeStartError> {
         let started = Instant::now();
+        if std::fs::metadata(&settings.data_dir).is_ok_and(|found| !found.is_dir()) {
+            return Err(NodeStartError::NotADirectory(settings.data_dir));
+        }
         // First of all, so that an invalid guest does not create a data directory.
         let code = CodeSettings {
             compiled_dir: Some(settings.compiled_dir.clone()),
@@ -290,6 +301,7 @@ impl Node {
             readiness: Readiness::default(),
             deferred,
             checks: CheckQueue::default(),
+            observations: Arc::new(Observations::new(&settings, &settings.data_dir)),
             data_dir: settings.data_dir.clone(),
             backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
             archives: ArchiveStreams::default(),
@@ -365,12 +377,40 @@ impl Node {
         self.app.raft.failed().await
     }
 
+    /// Waits until the data directory is removed or replaced, and returns its path. What the node writes then is lost with its end.
+    pub(crate) async fn data_dir_lost(&self) -> String {
+        let observations = &self.app.observations;
+        observations.directory_lost().await;
+        observations.directory.path().display().to_string()
+    }
+
+    /// Stops the node as planned: another voter leads before it stops to serve, so that no request has to wait for an election.
+    pub(crate) async fn stop(self) {
+        self.app.streams.send_replace(false);
+        let status = self.app.raft.status();
+        if status.role == Role::Leader && status.voters.len() > 1 {
+            let timeout = self.app.leader_timeout;
+            match self.app.raft.transfer_leadership(None, timeout).await {
+                Ok(_) => tracing::info!("leadership was transferred to another voter"),
+                Err(error) => {
+                    tracing::warn!(%error, "leadership was not transferred: the other voters elect a leader after this node has stopped");
+                }
+            }
+        }
+        self.shutdown().await;
+    }
+
     /// Stops the node: it accepts no more connections, waits up to `HttpSettings::shutdown_grace` for requests in
     /// flight, and then stops Raft. Addresses and data directory are free when this function returns.
     pub(crate) async fn shutdown(self) {
         // Event streams would otherwise stay open until the grace period ends.
         self.app.streams.send_replace(false);
-        self.server.stop().await;
+        let app = Arc::clone(&self.app);
+        let end_requests = async move {
+            app.deferred.close();
+            app.raft.shutdown().await;
+        };
+        self.server.stop(end_requests).await;
         self.tasks.iter().for_each(AbortHandle::abort);
         self.app.raft.shutdown().await;
         self.writes.finish().await;
@@ -416,7 +456,7 @@ fn check_signature(
 
 /// Starts the background tasks. Each runs until it is aborted, or until Raft stops.
 fn spawn_tasks(
-    app: &App,
+    app: &Arc<App>,
     alarm: Alarm,
     (quarantined, stopped): (QuarantineRecord, StoppedRecord),
     started_with: StartedWith,
@@ -493,6 +533,12 @@ fn spawn_tasks(
         .into_iter()
         .map(|overridden| tokio::spawn(overridden).abort_handle())
         .collect();
+    let elections =
+        observations::count_elections(Arc::clone(&app.observations), raft.watch_leadership());
+    tasks.extend([
+        tokio::spawn(elections).abort_handle(),
+        tokio::spawn(note_counters(Arc::clone(app))).abort_handle(),
+    ]);
     let reload = settings.tls.clone().map(tls::reload::run);
     tasks.extend(reload.map(|reload| tokio::spawn(reload).abort_handle()));
     tasks.extend([

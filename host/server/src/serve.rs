@@ -12,6 +12,7 @@ use crate::log_module;
 use crate::logging;
 use crate::node::Node;
 use crate::private_files;
+use crate::service_manager::{self, ServiceState};
 use crate::settings::ServeSettings;
 
 /// Runs a node until SIGTERM, Ctrl-C, or a failure.
@@ -19,7 +20,7 @@ use crate::settings::ServeSettings;
 /// # Errors
 /// The settings are invalid, the node can't start, or it fails later.
 pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
-    logging::start(&args.log, origins)?;
+    logging::start(&args.log, args.log_format, origins)?;
     let mut settings = ServeSettings::from_args(args, origins)?;
     private_files::make_new_files_private();
     let http = &mut settings.http;
@@ -49,8 +50,10 @@ pub(crate) fn serve(args: ServeArgs, origins: &Origins) -> Result<(), Failure> {
 async fn run(settings: ServeSettings) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let hangups = tokio::spawn(note_hangups(settings.tls.is_none()));
+    let alive = tokio::spawn(service_manager::stay_alive());
     while run_once(&settings, &mut signals).await? == Ended::StartAgain {}
     hangups.abort();
+    alive.abort();
     Ok(())
 }
 
@@ -86,6 +89,7 @@ async fn run_once(settings: &ServeSettings, signals: &mut Signals) -> Result<End
         () = signals.next() => return Ok(Ended::Stopped),
     };
     banner.print(&node);
+    service_manager::notify(ServiceState::Ready);
     if log_module::follows_log(settings) {
         log_module::tell(&node.module());
     }
@@ -101,11 +105,21 @@ async fn run_once(settings: &ServeSettings, signals: &mut Signals) -> Result<End
             node.shutdown().await;
             return Err(failure);
         }
+        dir = node.data_dir_lost() => {
+            let failure = Failure::failed(format!(
+                "the node has stopped: its data directory {dir} was removed or replaced while it ran, so what it wrote since is \
+                 lost with this process; replace the member with `oarlock members replace`, or put the directory back and start \
+                 the node: it rejoins if something is missing"
+            ));
+            node.stop().await;
+            return Err(failure);
+        }
         () = signals.next() => {}
     }
+    service_manager::notify(ServiceState::Stopping);
     tracing::info!("stopping: waiting for requests in flight; a second signal stops at once");
     tokio::select! {
-        () = node.shutdown() => Ok(Ended::Stopped),
+        () = node.stop() => Ok(Ended::Stopped),
         () = signals.next() => Err(Failure::failed("stopped at once by a second signal; all acknowledged commands are on disk")),
     }
 }

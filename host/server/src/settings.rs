@@ -85,6 +85,8 @@ pub(crate) struct HttpSettings {
     pub(crate) body_budget_bytes: u64,
     /// Limits for what waits until clients read it.
     pub(crate) waiting: WaitingLimits,
+    /// How long a stopping node still accepts connections and requests: a client may have sent one before it could know.
+    pub(crate) shutdown_linger: Duration,
     /// How long a stopping node waits for requests in flight.
     pub(crate) shutdown_grace: Duration,
 }
@@ -97,6 +99,7 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(30),
             body_budget_bytes: 512 << 20,
             waiting: WaitingLimits::default(),
+            shutdown_linger: Duration::from_millis(200),
             shutdown_grace: Duration::from_secs(5),
         }
     }

@@ -1,8 +1,10 @@
 //! The status of a node, as `GET /v1/status` returns it. The metrics are derived from the same values.
 
+use std::borrow::Cow;
+
 use oarlock_wasm::MachineStatus;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use task_queue_raft::Status;
 use task_queue_raft::ids::NodeId;
 use task_queue_raft::raft::Role;
@@ -10,12 +12,12 @@ use task_queue_raft::raft::clock::ClockStatus;
 use task_queue_raft::raft::voting::VotingStatus;
 
 /// The status of a node.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct NodeStatus {
     /// Id of this node.
     pub(crate) node_id: String,
     /// `leader`, `follower`, `candidate` or `learner`.
-    pub(crate) role: &'static str,
+    pub(crate) role: Cow<'static, str>,
     /// Highest term that this node has seen.
     pub(crate) term: u64,
     /// The leader of that term, if this node knows it.
@@ -39,7 +41,7 @@ pub(crate) struct NodeStatus {
     /// Milliseconds since the process started.
     pub(crate) uptime_ms: u64,
     /// Version of this program.
-    pub(crate) version: &'static str,
+    pub(crate) version: Cow<'static, str>,
     /// Empty while the node waits to be added to a cluster.
     pub(crate) cluster_id: String,
     /// As `GET /readyz`.
@@ -55,7 +57,7 @@ pub(crate) struct NodeStatus {
 }
 
 /// The memory of the guest.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MemoryStatus {
     /// Linear memory of the guest on this node, in bytes; 0 while it is rebuilt.
     pub(crate) bytes: u64,
@@ -70,7 +72,7 @@ pub(crate) struct MemoryStatus {
 }
 
 /// A member of the cluster, as this node knows it.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MemberStatus {
     /// Id of the member.
     pub(crate) node_id: String,
@@ -86,7 +88,7 @@ pub(crate) struct MemberStatus {
 }
 
 /// The result of the latest audit: the comparison of the nodes' state hashes.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AuditStatus {
     /// The entry after which the hashes were compared; null before the first audit.
     pub(crate) index: Option<u64>,
@@ -110,7 +112,7 @@ pub(crate) struct AuditStatus {
 }
 
 /// The result of the latest audit of the complete states.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct StateAuditStatus {
     /// The entry after which the states were compared; null before the first audit.
     pub(crate) index: Option<u64>,
@@ -123,7 +125,7 @@ pub(crate) struct StateAuditStatus {
 }
 
 /// Whether this node may vote, and what keeps it from voting.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct VotingInfo {
     /// True if this node votes when it is a voter.
     pub(crate) eligible: bool,
@@ -131,7 +133,7 @@ pub(crate) struct VotingInfo {
     /// yet), `bootstrap_mismatch` (a node was started with other initial members), `commit` (the bootstrap
     /// configuration is not committed yet), `join` (the store of the node is empty, and the node waits to be added),
     /// `rejoin` (the store of the node is new, and the leader has not readmitted the node yet).
-    pub(crate) blocked_on: Option<&'static str>,
+    pub(crate) blocked_on: Option<Cow<'static, str>>,
     /// The nodes that `blocked_on` is about: those that have not responded, or the one with other initial members.
     pub(crate) nodes: Vec<String>,
     /// Voters whose stores were lost and that have not rejoined yet. Known only from their own messages, so a node that
@@ -140,7 +142,7 @@ pub(crate) struct VotingInfo {
 }
 
 /// The clock of this node, and the time of the log.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ClockInfo {
     /// This node's clock minus the clocks of the majority, in milliseconds; null while that is not known.
     pub(crate) offset_ms: Option<i64>,
@@ -161,7 +163,7 @@ impl From<ClockStatus> for ClockInfo {
 }
 
 /// The active module.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ModuleStatus {
     /// Name in the module's description.
     pub(crate) name: String,
@@ -172,7 +174,7 @@ pub(crate) struct ModuleStatus {
     /// Fingerprint of the layout of the state; null if the module does not tell it.
     pub(crate) layout: Option<String>,
     /// How the effects of a failed command are undone: `images` (memory images) or `replay` (from the last checkpoint).
-    pub(crate) undo: &'static str,
+    pub(crate) undo: Cow<'static, str>,
 }
 
 /// The role of a node in its status: a follower without a vote is a `learner`.
@@ -199,7 +201,7 @@ impl From<MachineStatus> for ModuleStatus {
             version: machine.version,
             sha256: machine.sha256.to_string(),
             layout: machine.layout,
-            undo: machine.rollback_method.name(),
+            undo: machine.rollback_method.name().into(),
         }
     }
 }
@@ -220,7 +222,7 @@ impl From<&Status> for VotingInfo {
         };
         Self {
             eligible: blocked_on.is_none(),
-            blocked_on,
+            blocked_on: blocked_on.map(Cow::Borrowed),
             nodes,
             voters_without_data: names(&raft.voters_without_data),
         }

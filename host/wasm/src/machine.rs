@@ -499,6 +499,7 @@ impl WasmMachine {
             failures: replicated.failures,
             keys: replicated.keys.len() as u64,
             deferred: replicated.deferred.len() as u64,
+            lowest_deferred: replicated.deferred.lowest(),
             operations: replicated.operations.begun(),
             wake_at_ms: replicated.wake_at_ms,
             memory_bytes: memory,

@@ -70,6 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether the other end has closed the connection, as far as the system knows. Call it while no response is due.
+    pub fn is_closed(&self) -> bool {
+        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        !self.stream.try_read(&mut [0]).is_err_and(waits)
+    }
+
     /// Prepares a request, which the next [`Connection::send`] sends. `head` is everything before the length of the
     /// body: request line and headers, each with its line end.
     pub fn push(&mut self, head: &[u8], body: &[u8]) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::entry::{Entry, Payload};
 use crate::storage::{SegmentStats, WriteBatch};
@@ -16,6 +17,8 @@ pub struct DiskStats {
     commands: AtomicU64,
     /// `None` for a log in memory.
     segments: Option<Arc<SegmentStats>>,
+    write_us: AtomicU64,
+    slowest_us: AtomicU64,
 }
 
 impl DiskStats {
@@ -48,6 +51,31 @@ impl DiskStats {
     #[must_use]
     pub fn commands(&self) -> u64 {
         self.commands.load(Ordering::Relaxed)
+    }
+
+    /// How long the durable writes took, all together, in microseconds. 0 where no thread measures it.
+    #[must_use]
+    pub fn write_us(&self) -> u64 {
+        self.write_us.load(Ordering::Relaxed)
+    }
+
+    /// How long the slowest write since the last call of [`Self::take_slowest_us`] took, in microseconds.
+    #[must_use]
+    pub fn slowest_us(&self) -> u64 {
+        self.slowest_us.load(Ordering::Relaxed)
+    }
+
+    /// How long the slowest write since the last call of this function took, in microseconds.
+    #[must_use]
+    pub fn take_slowest_us(&self) -> u64 {
+        self.slowest_us.swap(0, Ordering::Relaxed)
+    }
+
+    /// Counts the time of a write. The disk itself has no clock, so its thread measures.
+    pub(crate) fn record_time(&self, took: Duration) {
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.write_us.fetch_add(took_us, Ordering::Relaxed);
+        self.slowest_us.fetch_max(took_us, Ordering::Relaxed);
     }
 
     pub(super) fn record_write(&self, batch: &WriteBatch) {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::channels::DriverEvent;
 use super::environment::QuerySender;
@@ -40,8 +41,15 @@ pub(super) fn run_disk<M: ReplicatedStateMachine>(
     tasks: &mpsc::Receiver<DiskTask>,
     inbox: &Inbox<M>,
 ) {
+    let stats = disk.stats();
     for task in tasks {
-        match disk.run(task) {
+        let is_write = matches!(task, DiskTask::Write(..));
+        let begun = Instant::now();
+        let done = disk.run(task);
+        if is_write {
+            stats.record_time(begun.elapsed());
+        }
+        match done {
             Ok(DiskDone::NoReply) => {}
             Ok(done) => inbox.notify(DriverEvent::Input(Input::Disk(done), None)),
             Err(error) => {

@@ -9,7 +9,7 @@ use oarlock_client::load::latencies::Latencies;
 use crate::exit::Failure;
 
 /// One write, in bytes.
-pub(super) const APPEND_BYTES: usize = 4096;
+pub(crate) const APPEND_BYTES: usize = 4096;
 
 /// Most writes, and the most time that they may take.
 const MAX_WRITES: u64 = 1000;
@@ -17,22 +17,22 @@ const MAX_TIME: Duration = Duration::from_secs(2);
 
 /// How long append + fdatasync of 4 KiB took, in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DiskFigures {
+pub(crate) struct DiskFigures {
     /// The directory.
-    pub(super) dir: String,
+    pub(crate) dir: String,
     /// How many writes were measured.
-    pub(super) writes: u64,
+    pub(crate) writes: u64,
     /// Median.
-    pub(super) p50_us: u64,
+    pub(crate) p50_us: u64,
     /// 99th percentile.
-    pub(super) p99_us: u64,
+    pub(crate) p99_us: u64,
 }
 
 /// Appends and syncs in a file of that directory, which is removed afterwards.
 ///
 /// # Errors
 /// The directory can't be written to.
-pub(super) fn probe(dir: &Path) -> Result<DiskFigures, Failure> {
+pub(crate) fn probe(dir: &Path) -> Result<DiskFigures, Failure> {
     let failed = |error: std::io::Error| {
         Failure::failed(format!(
             "the disk can't be measured in {}: {error}; name a directory that can be written to",

@@ -3,10 +3,20 @@
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::common::{ConfigArgs, DataDirArgs};
 use crate::module_check::{DEFAULT_MEMORY_MIB, DEFAULT_SECONDS};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
 
 /// Flags of `oarlock serve`.
 #[derive(Debug, Args)]
@@ -143,6 +153,16 @@ pub(crate) struct ServeArgs {
         default_value = "info"
     )]
     pub(crate) log: String,
+    /// How log lines are written to standard error. JSON: one object on each line, with `time`, `level`, `target`, `message`
+    /// and `fields`.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        env = "OARLOCK_LOG_FORMAT"
+    )]
+    pub(crate) log_format: LogFormatArg,
     /// Timeouts and log size.
     #[command(flatten)]
     pub(crate) raft: RaftArgs,

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::connect::{block_on, connect, refused};
 use super::output::{print_safely, write_json, write_out};
-use super::time::utc;
 use crate::backup::{BackupReader, Manifest};
 use crate::cli::BackupArgs;
 use crate::exit::Failure;
+use crate::timestamp::utc;
 
 /// Downloads a backup, checks it, and gives it its name.
 ///

@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use super::connect::{block_on, connect, refused};
 use super::output::{Output, print_safely, warn};
 use super::status::gather;
-use super::time::utc_ms;
 use crate::cli::LogsArgs;
 use crate::exit::Failure;
+use crate::timestamp::utc_ms;
 
 /// Most lines that wait to be printed. Then the nodes keep them, and report a gap if it takes too long.
 const WAITING: usize = 256;

@@ -32,12 +32,42 @@ async fn run(args: MembersArgs) -> Result<(), Failure> {
             client.replace_member(old, id, addr).await
         }
     };
-    let changed = changed.map_err(|error| refused(&error, &error))?;
+    let changed = match changed {
+        Ok(changed) => changed,
+        Err(error) => {
+            let failure = refused(&error, &error);
+            return Err(noted_learner(&client, &args.command, failure).await);
+        }
+    };
     if args.client.output.json {
         return write_json(std::io::stdout().lock(), &changed);
     }
     let line = format!("{}\n", summary(&args.command, &changed));
     write_out(std::io::stdout().lock(), line.as_bytes())
+}
+
+/// A node becomes a voter in two steps. If the second one fails, the failure tells that the node is a learner.
+async fn noted_learner(client: &Client, command: &MembersCommand, failure: Failure) -> Failure {
+    let (MembersCommand::Add { node, voter: true } | MembersCommand::Replace { node, .. }) =
+        command
+    else {
+        return failure;
+    };
+    let Ok((id, _)) = named_address(node) else {
+        return failure;
+    };
+    let Ok(status) = client.status().await else {
+        return failure;
+    };
+    let is_learner = |member: &MemberInfo| member.node_id == id && !member.voter;
+    if status.members.iter().any(is_learner) {
+        failure.noted(format!(
+            "{id} is a learner of the cluster now: once it has caught up, make it a voter with `oarlock members promote {id}`, or \
+             remove it with `oarlock members remove {id}`"
+        ))
+    } else {
+        failure
+    }
 }
 
 fn summary(command: &MembersCommand, changed: &MembersChanged) -> String {

@@ -5,9 +5,9 @@ use oarlock_client::{OperationEntry, OperationHistory};
 use super::connect::{block_on, connect, refused};
 use super::output::{print_coloured, print_safely, write_json};
 use super::table::{Align, Table, Tone};
-use super::time::utc;
 use crate::cli::OperationsArgs;
 use crate::exit::Failure;
+use crate::timestamp::utc;
 
 /// Shows what operators and upgraders did last, latest first.
 ///

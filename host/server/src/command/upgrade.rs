@@ -15,11 +15,11 @@ use super::connect::{block_on, connect, refused};
 use super::input;
 use super::output::{Output, print_coloured, print_safely, write_json, write_out};
 use super::table::{Align, Table, Tone};
-use super::time::utc;
 use crate::built_in;
 use crate::cli::UpgradeArgs;
 use crate::exit::Failure;
 use crate::signers::{read_signature, signature_path};
+use crate::timestamp::utc;
 
 /// Digits of a hash in tables and lines.
 const SHORT: usize = 12;

@@ -19,6 +19,7 @@ use crate::deferred::DeferredReplies;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::node_log::NodeLog;
+use crate::observations::Observations;
 use crate::own_hosts::{OwnHosts, is_named};
 use crate::readiness::Readiness;
 use crate::settings::HttpSettings;
@@ -69,6 +70,8 @@ pub(crate) struct App {
     pub(crate) deferred: Arc<DeferredReplies>,
     /// Uploaded modules that wait for their check.
     pub(crate) checks: CheckQueue,
+    /// What the node notes about itself.
+    pub(crate) observations: Arc<Observations>,
     /// The data directory.
     pub(crate) data_dir: PathBuf,
     /// Limits the backups that are sent at the same time.

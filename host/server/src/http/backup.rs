@@ -24,6 +24,7 @@ use super::event_stream::Streaming;
 use super::operations::{self, Operation};
 use super::{request, snapshot};
 use crate::backup::{BackupMember, BackupWriter, Manifest};
+use crate::observations::Observations;
 
 /// Pieces that wait for the client. At the limit, the disk is not read further.
 const PIECES: usize = 4;
@@ -54,7 +55,7 @@ pub(super) async fn backup(
     if app.auditor.is_quarantined() || !app.auditor.has_served_since(before) {
         return Err(ApiError::quarantined());
     }
-    Ok(respond(writer, permit))
+    Ok(respond(&app, writer, permit))
 }
 
 /// Takes a snapshot that is recent enough, and opens it.
@@ -127,10 +128,10 @@ fn members(membership: &Membership) -> Vec<BackupMember> {
     .collect()
 }
 
-fn respond(writer: BackupWriter, permit: OwnedSemaphorePermit) -> Response<Body> {
+fn respond(app: &App, writer: BackupWriter, permit: OwnedSemaphorePermit) -> Response<Body> {
     let length = HeaderValue::from(writer.length());
     let (sender, body) = Channel::new(PIECES);
-    tokio::spawn(send(writer, sender, permit));
+    tokio::spawn(send(writer, sender, permit, Arc::clone(&app.observations)));
     let mut response = Response::new(Body::new(body));
     response.extensions_mut().insert(Streaming);
     let headers = response.headers_mut();
@@ -146,6 +147,7 @@ async fn send(
     mut writer: BackupWriter,
     mut sender: Sender<Bytes, io::Error>,
     permit: OwnedSemaphorePermit,
+    observations: Arc<Observations>,
 ) {
     loop {
         let reading = tokio::task::spawn_blocking(move || {
@@ -165,7 +167,10 @@ async fn send(
                     break;
                 }
             }
-            Ok(None) => break,
+            Ok(None) => {
+                observations.note_backup();
+                break;
+            }
             Err(error) => {
                 tracing::error!(%error, "a backup could not be read to its end: its connection is closed");
                 return sender.abort(error);

@@ -177,6 +177,15 @@ impl ApiError {
         )
     }
 
+    /// 503: this node stops, as planned or because its data directory is gone.
+    pub(crate) fn stopping() -> Self {
+        Self::new(
+            ErrorCode::NotReady,
+            "this node is stopping",
+            "use another node",
+        )
+    }
+
     /// 503: an audit has found that this node's state differs from the majority's.
     pub(crate) fn quarantined() -> Self {
         Self::new(

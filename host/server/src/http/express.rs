@@ -108,6 +108,8 @@ enum ConnectionEvent {
     Read(std::io::Result<usize>),
     /// The node is stopping.
     Stop,
+    /// A stopping node has waited long enough for a further request.
+    Lingered,
     /// The idle timer expired.
     Timer,
     /// It is time to count the responses that wait for an earlier one.
@@ -178,7 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         tokio::pin!(stop);
-        let mut closing = false;
+        // When a stopping node takes no further request.
+        let mut closing: Option<tokio::time::Instant> = None;
         let timer = sleep(self.app.http.idle_timeout);
         tokio::pin!(timer);
         let mut partial = false;
@@ -186,7 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         tokio::pin!(probe);
         loop {
             self.account.set_active(self.in_flight.len());
-            let intake = if closing || self.is_last {
+            let lingers = closing.is_none_or(|until| tokio::time::Instant::now() < until);
+            let intake = if self.is_last || !lingers {
                 Intake::Paused
             } else {
                 self.take_requests().await
@@ -210,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                     Intake::NeedsBytes => {}
                 }
             }
-            let reads = !self.ended && self.wants_bytes(intake, closing);
+            let reads = !self.ended && self.wants_bytes(intake, closing.is_some());
             self.input.reserve(if reads { self.read_size } else { 0 });
             let count_at = tokio::time::Instant::from_std(self.counted + COUNT_PAUSE);
             let waits = self.in_flight.len() > 1;
@@ -218,13 +222,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 biased;
                 () = first_done(&mut self.in_flight, self.account), if !self.in_flight.is_empty() => ConnectionEvent::Done,
                 read = self.stream.read_buf(&mut self.input), if reads => ConnectionEvent::Read(read),
-                () = &mut stop, if !closing => ConnectionEvent::Stop,
+                () = &mut stop, if closing.is_none() => ConnectionEvent::Stop,
+                () = until(closing), if lingers => ConnectionEvent::Lingered,
                 () = &mut timer => ConnectionEvent::Timer,
                 () = tokio::time::sleep_until(count_at), if waits => ConnectionEvent::Count,
                 () = &mut probe, if self.ended => ConnectionEvent::Probe,
             };
             match event {
-                ConnectionEvent::Done => self.write_responses(closing).await?,
+                ConnectionEvent::Done => self.write_responses(closing.is_some()).await?,
                 ConnectionEvent::Read(read) => {
                     self.note_read(read.ok()?);
                     if self.ended {
@@ -236,7 +241,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                     self.send_probe().await?;
                     probe.as_mut().reset((Instant::now() + PROBE_PAUSE).into());
                 }
-                ConnectionEvent::Stop => closing = true,
+                ConnectionEvent::Stop => {
+                    closing = Some(tokio::time::Instant::now() + self.app.http.shutdown_linger)
+                }
+                ConnectionEvent::Lingered => {}
                 ConnectionEvent::Timer => {
                     if !self.in_flight.is_empty() {
                         self.idle_since = Instant::now();
@@ -415,6 +423,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 };
                 self.writing.absorb(share);
                 let last = (closing || self.is_last) && self.in_flight.is_empty();
+                // It announces the end of the connection.
+                self.is_last |= last;
                 let status = write::response(&mut self.out, self.app, reply, last);
                 self.app
                     .metrics
@@ -464,6 +474,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         }
         // A secured stream has a buffer of its own.
         stream.flush().await
+    }
+}
+
+/// Waits until this time; for ever without one.
+async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

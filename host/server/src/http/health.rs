@@ -12,12 +12,15 @@ pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// 200 if the node has a leader, has caught up with it, and is not quarantined; else 503.
+/// 200 if the node has a leader, has caught up with it, is not quarantined and does not stop; else 503.
 ///
 /// Low memory does not make a node unready: commands that remove state must reach it. The body tells.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<String, ApiError> {
     if app.auditor.is_quarantined() {
         return Err(ApiError::quarantined());
+    }
+    if !*app.streams.borrow() || app.observations.is_directory_lost() {
+        return Err(ApiError::stopping());
     }
     if app.raft.status().leader.is_none() {
         return Err(ApiError::no_leader());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use prometheus::TEXT_FORMAT;
 use time::OffsetDateTime;
@@ -12,9 +12,12 @@ use time::OffsetDateTime;
 use super::app::App;
 use super::connection_table::CloseReason;
 use super::error::ApiError;
-use crate::metrics::Sample;
+use crate::metrics::{Sample, openmetrics};
 
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let status = app.status();
     let raft = app.raft.status();
     let (network, disk) = (app.raft.network(), app.raft.disk());
@@ -26,6 +29,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     app.metrics.stream_bytes.set(in_turn);
     let archives = app.archives.counts(raft.applied.0);
     app.metrics.set_archives(archives);
+    let (is_there, _) = app.observations.directory.look();
+    app.metrics.data_directory_missing.set((!is_there).into());
     for reason in CloseReason::ALL {
         let closed = app.connections.closed(reason);
         app.metrics.set_closed_connections(reason.name(), closed);
@@ -49,9 +54,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     });
     let text =
         text.map_err(|error| ApiError::internal(format!("cannot encode the metrics: {error}")))?;
-    Ok((
-        [(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT))],
-        text,
-    )
-        .into_response())
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let (media_type, text) = if accept.is_some_and(openmetrics::is_preferred) {
+        (openmetrics::OPENMETRICS, openmetrics::of_text(&text))
+    } else {
+        (TEXT_FORMAT, text)
+    };
+    let content_type = [(CONTENT_TYPE, HeaderValue::from_static(media_type))];
+    Ok((content_type, text).into_response())
 }

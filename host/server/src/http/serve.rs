@@ -47,6 +47,8 @@ const WINDOW_BYTES: u32 = 1 << 20;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest pause between two searches for clients that don't read.
 const STALL_CHECK: Duration = Duration::from_secs(1);
+/// How long requests in flight at the end of the grace period may take to end with an error.
+const LAST_RESPONSES: Duration = Duration::from_secs(1);
 /// Pause after `accept` failed, for example because the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,9 +88,9 @@ impl Server {
         self.addr
     }
 
-    /// Stops accepting connections, waits up to `HttpSettings::shutdown_grace` for requests in flight, then closes all
-    /// connections.
-    pub(crate) async fn stop(self) {
+    /// Stops accepting connections, waits up to `HttpSettings::shutdown_grace` for requests in flight, lets `end_requests` end the others
+    /// with an error, and closes all connections.
+    pub(crate) async fn stop(self, end_requests: impl Future<Output = ()>) {
         // An error means that the server task has already ended.
         let _ = self.stop.send(true);
         let closing_stalled = self.closing_stalled;
@@ -100,15 +102,20 @@ impl Server {
         if tokio::time::timeout(self.grace, all_ended).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "shutdown grace period is over: closing connections with requests in flight"
+                "shutdown grace period is over: requests in flight end with an error"
             );
+            end_requests.await;
+            let all_ended = async { while connections.join_next().await.is_some() {} };
+            // Streams and clients that do not read are cut off.
+            let _ = tokio::time::timeout(LAST_RESPONSES, all_ended).await;
         }
         connections.shutdown().await;
         closing_stalled.abort();
     }
 }
 
-/// Accepts connections until the server stops, then returns those that are still open.
+/// Accepts connections until the server stops, and a moment longer, because clients may have connected before they could know. Then
+/// returns those that are still open.
 async fn accept(
     listener: TcpListener,
     app: Arc<App>,
@@ -117,10 +124,17 @@ async fn accept(
     let routes = router(Arc::clone(&app));
     let builder = builder(app.http.idle_timeout);
     let mut connections = JoinSet::new();
+    let given = stopping.clone();
+    let linger = app.http.shutdown_linger;
+    let ending = async {
+        let _ = stopping.wait_for(|stop| *stop).await;
+        tokio::time::sleep(linger).await;
+    };
+    tokio::pin!(ending);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stop| *stop) => return connections,
+            () = &mut ending => return connections,
         };
         let (stream, remote) = match accepted {
             Ok((stream, remote)) => (stream, remote.ip().to_canonical()),
@@ -143,7 +157,7 @@ async fn accept(
             routes: routes.clone(),
             builder: builder.clone(),
             open: app.connections.open(remote),
-            stopping: stopping.clone(),
+            stopping: given.clone(),
         };
         connections.spawn(connection.serve(stream));
     }
@@ -278,6 +292,13 @@ impl ClientConnection {
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
+        let linger = app.http.shutdown_linger;
+        let stop = async {
+            // An error means that the server has been dropped, which is a stop too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::time::sleep(linger).await;
+        };
+        tokio::pin!(stop);
         let mut ending = false;
         let mut seen = u64::MAX;
         loop {
@@ -288,7 +309,7 @@ impl ClientConnection {
                     }
                     return;
                 }
-                _ = stopping.wait_for(|stop| *stop), if !ending => {
+                () = &mut stop, if !ending => {
                     ending = true;
                     end(connection.as_mut());
                 }

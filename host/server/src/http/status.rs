@@ -26,7 +26,7 @@ impl App {
         let (applied_index, state_hash) = applied_and_hash(&raft, &machine);
         let counts = machine.counts;
         NodeStatus {
-            role: status_role(&raft),
+            role: status_role(&raft).into(),
             term: raft.term.0,
             leader_id: raft
                 .leader
@@ -41,11 +41,12 @@ impl App {
             members: self.member_statuses(&raft),
             state_machine: machine.into(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             cluster_id: self.cluster_id(),
             ready: raft.leader.is_some()
                 && self.readiness.has_caught_up()
-                && !self.auditor.is_quarantined(),
+                && !self.auditor.is_quarantined()
+                && !self.observations.is_directory_lost(),
             audit: self.audit_status(),
             voting: VotingInfo::from(&raft),
             clock: raft.clock.into(),

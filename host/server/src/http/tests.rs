@@ -6,6 +6,7 @@ mod clocks;
 mod commands;
 mod connections;
 mod entries;
+mod doctor;
 mod events;
 mod express;
 mod guard;

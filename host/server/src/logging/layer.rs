@@ -48,7 +48,7 @@ fn is_within(target: &str, name: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('_'))
 }
 
-fn severity(level: Level) -> Severity {
+pub(super) fn severity(level: Level) -> Severity {
     match level {
         Level::ERROR => Severity::Error,
         Level::WARN => Severity::Warn,

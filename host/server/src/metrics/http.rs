@@ -22,6 +22,7 @@ pub(crate) const ROUTES: [&str; 26] = [
     "/v1/events",
     "/v1/schema",
     "/v1/logs",
+    "/v1/doctor",
     "/v1/members",
     "/v1/members/{id}",
     "/v1/members/{id}/promote",

@@ -79,7 +79,7 @@ const NETWORK: [(&str, &str, NetworkCount); 11] = [
 ];
 
 /// Counters of the disk: name, help text, source.
-const DISK: [(&str, &str, DiskCount); 3] = [
+const DISK: [(&str, &str, DiskCount); 4] = [
     (
         "oarlock_log_writes_total",
         "Durable writes of the log. Each is one sync.",
@@ -94,6 +94,11 @@ const DISK: [(&str, &str, DiskCount); 3] = [
         "oarlock_log_written_commands_total",
         "Commands in durable writes of the log.",
         DiskStats::commands,
+    ),
+    (
+        "oarlock_log_write_microseconds_total",
+        "Duration of durable writes of the log, all together, in microseconds.",
+        DiskStats::write_us,
     ),
 ];
 

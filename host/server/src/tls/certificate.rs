@@ -76,7 +76,7 @@ impl CertificateInfo {
 ///
 /// # Errors
 /// The bytes are not a certificate.
-pub(super) fn not_after(der: &[u8]) -> Result<i64, CertificateError> {
+pub(crate) fn not_after(der: &[u8]) -> Result<i64, CertificateError> {
     X509Certificate::from_der(der)
         .map(|(_, certificate)| certificate.validity().not_after.timestamp())
         .map_err(|error| CertificateError::Invalid(error.to_string()))

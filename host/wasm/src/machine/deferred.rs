@@ -17,6 +17,11 @@ impl DeferredCommands {
         self.waiting.len()
     }
 
+    /// The lowest token.
+    pub(crate) fn lowest(&self) -> Option<u64> {
+        self.waiting.keys().next().copied()
+    }
+
     pub(crate) fn contains(&self, token: u64) -> bool {
         self.waiting.contains_key(&token)
     }

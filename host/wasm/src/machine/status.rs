@@ -57,6 +57,8 @@ pub struct MachineCounters {
     pub keys: u64,
     /// Deferred commands without a completion.
     pub deferred: u64,
+    /// The lowest token of these commands. While it stays the same, a command waits.
+    pub lowest_deferred: Option<u64>,
     /// What operators did since the beginning of the log.
     pub operations: u64,
     /// The wake time that the guest requested, in milliseconds of replicated time; 0: never. The leader then proposes

@@ -16,9 +16,9 @@ use super::shown::{attention, plain};
 use crate::cli::{CatchUpArg, CronAddArgs, CronCommand};
 use crate::command::output::{print_coloured, warn, write_json};
 use crate::command::table::{Align, Table};
-use crate::command::time::utc;
 use crate::exit::Failure;
 use crate::serve::Signals;
+use crate::timestamp::utc;
 
 /// Pause before more missed ticks are added: meanwhile the cluster adds the tasks of those that are listed.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);

@@ -5,13 +5,14 @@ use schemars::SchemaGenerator;
 
 use super::headers::{LAST_LINE_ID, TIMEOUT};
 use crate::access::AccessRole;
+use crate::http::doctor::DoctorResponse;
 use crate::http::error_code::ErrorCode as E;
 use crate::http::logs::{DEFAULT_TAIL, MAX_TAIL, SOURCES};
 use crate::http::reference::{
     Access, BodySpec, ParameterPlace, ParameterSpec, Repeat, ReplySpec, RouteSpec, ValueSpec,
 };
 use crate::http::snapshot::SnapshotTaken;
-use crate::http::{backup, dashboard, entries, health, logs, metrics, snapshot, status};
+use crate::http::{backup, dashboard, doctor, entries, health, logs, metrics, snapshot, status};
 use crate::node_log::Severity;
 use crate::status::NodeStatus;
 
@@ -51,6 +52,18 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         ReplySpec::Json(SchemaGenerator::subschema_for::<NodeStatus>),
         || get(status::status),
     ),
+    RouteSpec {
+        details: "[The checks](doctor.md) are those of `oarlock doctor`, which asks every node and so finds more: a node alone can't \
+                  tell whether the others run. The counters of `recent` are those of up to 15 minutes.",
+        ..read_only(
+            "/v1/doctor",
+            Access::Role(AccessRole::Reader),
+            "doctor",
+            "Show what is wrong with this node, and the facts from which that follows.",
+            ReplySpec::Json(SchemaGenerator::subschema_for::<DoctorResponse>),
+            || get(doctor::doctor),
+        )
+    },
     RouteSpec {
         method: "POST",
         path: "/v1/snapshot",
@@ -240,7 +253,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         )
     },
     RouteSpec {
-        details: "[Metrics](metrics.md) lists them.",
+        details: "[Metrics](metrics.md) lists them. A client whose header `Accept` prefers `application/openmetrics-text` gets that format.",
         errors: &[E::Internal],
         ..read_only(
             "/metrics",

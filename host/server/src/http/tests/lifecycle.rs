@@ -125,6 +125,19 @@ async fn an_invalid_guest_is_an_error_with_every_reason() {
 }
 
 #[tokio::test]
+async fn a_file_in_place_of_the_data_directory_is_named_as_such() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").expect("written");
+    let message = start_error(alone(Guest::Counter, &file).await).await;
+    assert!(
+        message.contains("is not a directory") && message.contains("--data-dir"),
+        "{message}"
+    );
+    assert_eq!(std::fs::read(&file).expect("a file"), b"x");
+}
+
+#[tokio::test]
 async fn invalid_limits_are_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut settings = alone(Guest::Counter, &dir.path().join("data")).await;

@@ -71,6 +71,7 @@ pub(super) async fn alone(guest: Guest, data_dir: &Path) -> ServeSettings {
             .expect("a node of its cluster");
     settings.cluster_id = "test".to_owned();
     settings.start.derived_cluster_id = false;
+    settings.http.shutdown_linger = Duration::ZERO;
     // Short timeouts are safe with one voter.
     settings.raft.heartbeat_interval = Duration::from_millis(10);
     settings.raft.election_timeout_min = Duration::from_millis(30);

@@ -8,7 +8,7 @@ use crate::http::error_code::{ErrorCode, RetryClass};
 use crate::http::routes;
 
 /// Codes that no test of a node can produce cheaply, with the test that has them.
-const WITHOUT_A_NODE: [(ErrorCode, &str); 17] = [
+const WITHOUT_A_NODE: [(ErrorCode, &str); 16] = [
     (
         ErrorCode::NoQueries,
         "guests without queries: `oarlock-wasm`",
@@ -26,7 +26,6 @@ const WITHOUT_A_NODE: [(ErrorCode, &str); 17] = [
     (ErrorCode::UpgradeAbandoned, "`upgrade::tests`"),
     (ErrorCode::GuestUnavailable, "`error::tests`"),
     (ErrorCode::Internal, "a bug"),
-    (ErrorCode::NotReady, "`error::tests`"),
     (
         ErrorCode::DiskFull,
         "`error::tests`, `tests/long/faults.rs`",

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A time as in RFC 3339, in UTC, to the second: `2026-11-24T18:28:21Z`. Times after the year 9999 stay milliseconds.
-pub(super) fn utc(time_ms: u64) -> String {
+pub(crate) fn utc(time_ms: u64) -> String {
     /// Begin of the year 10000.
     const END_MS: u64 = 253_402_300_800_000;
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -18,7 +18,7 @@ pub(super) fn utc(time_ms: u64) -> String {
 }
 
 /// The same to the millisecond: `2026-11-24T18:28:21.042Z`.
-pub(super) fn utc_ms(time_ms: u64) -> String {
+pub(crate) fn utc_ms(time_ms: u64) -> String {
     match utc(time_ms).strip_suffix('Z') {
         Some(seconds) => format!("{seconds}.{:03}Z", time_ms % 1000),
         None => utc(time_ms),

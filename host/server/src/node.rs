@@ -32,7 +32,9 @@ use crate::events::Events;
 use crate::file_writes::FileWrites;
 use crate::first_start::{self, BootstrapConflict};
 use crate::guest::{self, CodeSettings, GuestError};
-use crate::http::{App, BodyBudget, ConnectionTable, QueryGate, Server, StreamTurns, note_counters};
+use crate::http::{
+    App, BodyBudget, ConnectionTable, QueryGate, Server, StreamTurns, note_counters,
+};
 use crate::log_module;
 use crate::memory;
 use crate::metrics::Metrics;

@@ -58,6 +58,12 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))
     }
+
+    /// Whether the other end has closed the connection, as far as the system knows. Call it while no response is due.
+    pub fn is_closed(&self) -> bool {
+        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        !self.stream.try_read(&mut [0]).is_err_and(waits)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -68,12 +74,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: Vec::new(),
             input: Vec::new(),
         }
-    }
-
-    /// Whether the other end has closed the connection, as far as the system knows. Call it while no response is due.
-    pub fn is_closed(&self) -> bool {
-        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        !self.stream.try_read(&mut [0]).is_err_and(waits)
     }
 
     /// Prepares a request, which the next [`Connection::send`] sends. `head` is everything before the length of the

@@ -1,8 +1,9 @@
 //! The database of a node: identity, term and vote, runs, peers, the state of the store. One redb database in one file.
 //!
-//! It is written rarely: at elections, starts, and changes of peers. Each change is one transaction. A transaction is synced
-//! twice, before and after it becomes the newest one, so corruption of the newest transaction is never taken for a crash. Each
-//! record has its own checksum in addition to the database's.
+//! It is written rarely: at elections, starts, and changes of peers. A transaction is synced
+//! twice, before and after it becomes the newest one, so corruption of the newest transaction is never taken for a crash. One bit of the
+//! header, which tells the newest transaction, has no checksum, so each change is made in two transactions: whichever
+//! counts contains it. Each record has its own checksum in addition to the database's.
 //!
 //! | module | what it has |
 //! |---|---|
@@ -197,7 +198,19 @@ impl MetaDatabase {
         Ok(())
     }
 
+    /// Writes records, durably. See the module on why it does so twice.
     fn put(
+        &mut self,
+        doing: &'static str,
+        records: &[(&'static str, Vec<u8>)],
+    ) -> Result<(), StorageError> {
+        self.put_once(doing, records)?;
+        // After the first one the store is not unchanged any more.
+        let again = self.put_once(doing, records);
+        again.map_err(StorageError::into_final)
+    }
+
+    fn put_once(
         &mut self,
         doing: &'static str,
         records: &[(&'static str, Vec<u8>)],

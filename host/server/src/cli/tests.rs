@@ -293,7 +293,7 @@ fn parses(line: &str) -> Result<(), String> {
     }
 }
 
-fn after_helps(command: &clap::Command, texts: &mut Vec<String>) {
+fn after_helps(command: &Command, texts: &mut Vec<String>) {
     texts.extend(command.get_after_help().map(ToString::to_string));
     for inner in command.get_subcommands() {
         after_helps(inner, texts);
@@ -388,7 +388,7 @@ fn every_command_and_flag_that_a_sentence_of_the_documentation_names_exists() {
                 let flag = flag.split('=').next().unwrap_or(flag);
                 let known = definition
                     .get_subcommands()
-                    .flat_map(clap::Command::get_arguments)
+                    .flat_map(Command::get_arguments)
                     .chain(command.get_arguments())
                     .any(|argument| argument.get_long() == Some(flag));
                 assert!(known, "{path}: `{span}` has an unknown flag");

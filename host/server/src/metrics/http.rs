@@ -12,7 +12,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::register::{counter_vec, register};
 
 /// Values of the label `route`. The last one stands for paths that no route has.
-pub(crate) const ROUTES: [&str; 26] = [
+pub(crate) const ROUTES: [&str; 27] = [
     "/v1/apply",
     "/v1/query",
     "/v1/status",

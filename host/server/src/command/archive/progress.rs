@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::archive::{ArchivePosition, ArchiveWriter};
 use crate::command::output::print_safely;
-use crate::command::time::utc;
+use crate::timestamp::utc;
 
 /// How often the lag is printed.
 const JSON_PAUSE: Duration = Duration::from_secs(1);

@@ -22,11 +22,11 @@ use crate::command::connect::block_on;
 use crate::command::new_cluster::{self, next_steps};
 use crate::command::output::{print_safely, write_json, write_out};
 use crate::command::replay::{tell_progress, write_state};
-use crate::command::time::utc_ms;
 use crate::exit::Failure;
 use crate::guest::{self, CodeSettings};
 use crate::settings::GuestSource;
 use crate::start_limits;
+use crate::timestamp::utc_ms;
 
 const READ_BYTES: usize = 1 << 20;
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::archive::{ArchiveContents, ArchivePosition, is_archive};
 use crate::command::output::print_safely;
-use crate::command::time::utc_ms;
 use crate::exit::Failure;
+use crate::timestamp::utc_ms;
 
 /// Reads all files, and shows what can be restored.
 ///

@@ -138,6 +138,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
                 self.core.note_wall_clock(self.now, wall_ms);
             }
             Input::PeerHello(hello) => self.core.peer_hello(now, &hello),
+            Input::Connected(peer) => self.forward_again(&peer),
             Input::Message(from, message) => self.on_message(&from, message),
             Input::Propose {
                 data,

@@ -151,6 +151,22 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         }
     }
 
+    /// Requests that were sent to this peer may be lost. If it is the leader, it gets the commands again whose outcome is open:
+    /// it accepts each once.
+    pub(super) fn forward_again(&mut self, peer: &NodeId) {
+        let Some((leader, term)) = self.leadership() else {
+            return;
+        };
+        if self.leads() || leader != *peer {
+            return;
+        }
+        let (max_bytes, max_commands) = (self.limits.batch_bytes, self.limits.batch_commands);
+        for commands in self.proposals.sent_in(term, max_bytes, max_commands) {
+            let forward = RaftRequest::Forward(Forward { term, commands });
+            self.env.send(&leader, Message::Request(forward));
+        }
+    }
+
     /// The leader has refused some commands: they are in no log.
     pub(super) fn on_forward_response(&mut self, from: &NodeId, response: &ForwardResponse) {
         if response.session != self.proposals.session {

@@ -23,7 +23,7 @@ const COMMANDS: usize = 65_536;
 pub(super) struct ForwardedCommands {
     term: Term,
     sessions: BTreeMap<u64, ForwardingSession>,
-    /// Sessions in the order of their first command: the oldest is dropped first.
+    /// Sessions in the order of their last command: the first is dropped first.
     order: VecDeque<u64>,
 }
 
@@ -53,7 +53,9 @@ impl ForwardedCommands {
 
     /// Records a command. True where it was not recorded before.
     pub(super) fn record(&mut self, from: &NodeId, command: &Command) -> bool {
-        if !self.sessions.contains_key(&command.session) {
+        if self.order.back() != Some(&command.session) {
+            // The one that was used last is dropped last: a node that runs may send its commands again.
+            self.order.retain(|session| *session != command.session);
             self.order.push_back(command.session);
             if self.order.len() > SESSIONS
                 && let Some(oldest) = self.order.pop_front()

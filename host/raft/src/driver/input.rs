@@ -11,7 +11,7 @@ use crate::applier::Reply;
 use crate::disk::DiskDone;
 use crate::entry::SnapshotMeta;
 use crate::identity::{PeerHello, Sender};
-use crate::ids::Index;
+use crate::ids::{Index, NodeId};
 use crate::message::{AdminRequest, Message};
 use crate::state_machine::ReplicatedStateMachine;
 
@@ -21,6 +21,8 @@ pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     Tick,
     /// A connection with a peer has begun. Its messages follow.
     PeerHello(Box<PeerHello>),
+    /// The connection for requests to this peer is open again. Requests that were sent before may be lost.
+    Connected(NodeId),
     /// A message arrived from this node.
     Message(Sender, Message),
     /// A client submits a command.

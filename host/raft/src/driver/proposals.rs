@@ -13,6 +13,9 @@
 //!   (Raft paper §5.3). So the command is still applied at most once. Where a snapshot has replaced entries that may have
 //!   held the command, this node never learns the outcome, and the client gets an error that says so.
 //! - The client's deadline passes.
+//!
+//! A message to the leader is lost if its connection ends. So the commands of which the outcome is open are sent again in
+//! the same term, under the same numbers, when the connection is open again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -173,6 +176,35 @@ impl<C> Proposals<C> {
             batch.push(command);
         }
         batch
+    }
+
+    /// The commands that were sent in `term` and whose outcome is open, as batches of at most this size.
+    pub(super) fn sent_in(
+        &self,
+        term: Term,
+        max_bytes: u64,
+        max_commands: usize,
+    ) -> Vec<Vec<Command>> {
+        let sent = self.pending.iter();
+        let sent = sent.filter(|(_, pending)| pending.state == CommandState::Sent(term));
+        let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (&sequence, pending) in sent {
+            let length = pending.data.len() as u64;
+            if !batch.is_empty() && (batch.len() >= max_commands || bytes + length > max_bytes) {
+                batches.push(std::mem::take(&mut batch));
+                bytes = 0;
+            }
+            bytes += length;
+            batch.push(Command {
+                session: self.session,
+                sequence,
+                data: pending.data.clone(),
+            });
+        }
+        if !batch.is_empty() {
+            batches.push(batch);
+        }
+        batches
     }
 
     /// Queues a command. Its client waits until `deadline`. If there is no leader by `leader_deadline`, it fails then.

@@ -89,7 +89,8 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
                 let event = DriverEvent::Input(Input::PeerHello(Box::new(hello)), None);
                 return self.driver.deliver(event).is_ok();
             }
-            NetworkEvent::Connected(_) | NetworkEvent::Disconnected(_) => return true,
+            NetworkEvent::Connected(peer) => return self.submit(Input::Connected(peer)).is_ok(),
+            NetworkEvent::Disconnected(_) => return true,
         };
         let pages = u32::try_from(bytes / PAGE_BYTES + 1)
             .unwrap_or(u32::MAX)

@@ -233,6 +233,57 @@ fn a_lost_forward_is_sent_again_after_a_change_of_leader() {
     }
 }
 
+/// The forward message was lost with the connection, as at the end of a certificate.
+#[test]
+fn a_lost_forward_is_sent_again_when_the_connection_is_open_again() {
+    let mut cluster = led_by_a();
+    cluster.keep = is_forward;
+    cluster.propose("b", 1, "x");
+    cluster.propose("b", 2, "y");
+    cluster.kept.clear();
+    cluster.keep = |_| false;
+    cluster.node("b").handle(Input::Connected("c".into()));
+    cluster.settle();
+    assert_eq!(cluster.node("a").applied(), [""; 0], "c is not the leader");
+    // However often it opens, each command is applied once.
+    for _ in 0..3 {
+        cluster.node("b").handle(Input::Connected("a".into()));
+        cluster.settle();
+    }
+    for (client, data) in [(1, "x"), (2, "y")] {
+        assert!(cluster.node("b").was_done(client, data));
+    }
+    for id in ["a", "b", "c"] {
+        assert_eq!(cluster.node(id).applied(), ["x", "y"], "on {id}");
+    }
+}
+
+#[test]
+fn a_forward_that_was_not_lost_and_is_sent_again_is_applied_once() {
+    let mut cluster = led_by_a();
+    // The leader has it, and its entry does not come back.
+    cluster.keep = |message| matches!(message, Message::Request(RaftRequest::AppendEntries(_)));
+    cluster.propose("b", 1, "x");
+    cluster.keep = is_forward;
+    cluster.node("b").handle(Input::Connected("a".into()));
+    cluster.settle();
+    let again = std::mem::take(&mut cluster.kept);
+    let again = again
+        .into_iter()
+        .filter(|(_, _, message)| is_forward(message));
+    let again: Vec<_> = again.collect();
+    assert_eq!(again.len(), 1, "{again:?}");
+    cluster.keep = |_| false;
+    for (from, to, message) in again {
+        cluster.deliver(&from, &to, message);
+    }
+    cluster.pass(MAX);
+    assert!(cluster.node("b").was_done(1, "x"));
+    for id in ["a", "b", "c"] {
+        assert_eq!(cluster.node(id).applied(), ["x"], "on {id}");
+    }
+}
+
 #[test]
 fn a_command_that_the_old_leader_accepted_is_not_sent_again() {
     let mut cluster = led_by_a();

@@ -75,7 +75,9 @@ impl Checker {
             self.known.remove(id, now_ms);
         }
         self.coverage.purged += ids.len() as u64;
-        let expected = json!({"removed": ids.len(), "more": false});
+        // A task that waited for one of them is dead now.
+        let more = !self.known.ids(text(fields, "queue"), stage).is_empty();
+        let expected = json!({"removed": ids.len(), "more": more});
         if *reply == expected {
             Ok(())
         } else {

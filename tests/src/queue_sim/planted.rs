@@ -256,7 +256,7 @@ impl FaultyQueue {
             (Some(Fault::WeightsMultiplied), "configure_key") => "weight",
             _ => return,
         };
-        if let Some(value) = fields[changed].as_u64() {
+        if let Some(value) = fields.get(changed).and_then(Value::as_u64) {
             // A schedule has at least a second.
             let other = if changed == "weight" {
                 value * 5

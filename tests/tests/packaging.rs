@@ -86,6 +86,7 @@ fn the_unit_and_the_container_file_use_what_the_program_has() {
         let content = fs::read_to_string(packaging.join(name)).expect("a file");
         let mut found = 0;
         for part in content.split(|c: char| c.is_whitespace() || "=\",[]".contains(c)) {
+            let part = part.trim_matches(['`', '.']);
             if part.starts_with("OARLOCK_") || part.starts_with("--") && part.len() > 2 {
                 // Flags of other programs.
                 if ["--from", "--locked", "--release", "--package"].contains(&part) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 
 use super::output::write_out;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
@@ -17,8 +17,21 @@ const NAME: &str = "oarlock";
 /// The output can't be written.
 pub(crate) fn completions(args: CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(args.shell, &mut visible(), NAME, &mut script);
     write_out(std::io::stdout().lock(), &script)
+}
+
+/// The definition without hidden commands, which no one types.
+fn visible() -> Command {
+    let all = Cli::command();
+    let commands = all
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(all.get_arguments())
+        .subcommands(commands)
 }
 
 /// Writes a manual page for the program and for each command.

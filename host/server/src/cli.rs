@@ -132,7 +132,7 @@ pub(crate) enum CliCommand {
     Backup(BackupArgs),
     /// Copy the committed entries after a backup into a directory, while the cluster serves clients.
     Archive(ArchiveArgs),
-    /// Make the data directory of a new cluster from a backup, or from an archive as of an entry or a time.
+    /// Make the data directory of a new cluster from the file of `oarlock backup`, or from an archive as of an entry or a time.
     Restore(RestoreArgs),
     /// Check a backup, an archive, or the data directory of a stopped node.
     Verify(VerifyArgs),

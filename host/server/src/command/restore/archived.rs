@@ -213,9 +213,11 @@ impl RestorePlan {
         if point.is_before(position) || !is_reached {
             return Err(absent());
         }
-        let incomplete = segments
+        // The newest segment may have nothing but an incomplete block, so that it is not among `segments`.
+        let incomplete = contents
+            .segments
             .last()
-            .filter(|segment| segment.incomplete_bytes > 0);
+            .filter(|segment| segment.incomplete_bytes > 0 && segment.last.index == end.index);
         if let (RestorePoint::End, Some(segment)) = (point, incomplete) {
             let error = ArchiveError::IncompleteEnd {
                 path: segment.path.clone(),

@@ -294,7 +294,12 @@ impl World {
                     }
                     _ => Value::Null,
                 };
-                let (rate, key_rate) = (rate(), rate());
+                let rate = rate();
+                // So slow that a key without its limit is soon seen.
+                let key_rate = match self.rng.below(2) {
+                    0 => json!({"tasks": 1, "per_ms": self.rng.between(500, 3000), "burst": 1}),
+                    _ => Value::Null,
+                };
                 json!({"configure": {"queue": queue, "concurrency": concurrency,
                                      "key_concurrency": key_concurrency, "rate": rate,
                                      "key_rate": key_rate}})

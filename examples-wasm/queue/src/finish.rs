@@ -119,7 +119,7 @@ impl<P: Policy> Queues<P> {
             let task = self.tasks.get_mut(id).expect("its token was just checked");
             let queue = &mut self.queues[task.queue as usize];
             queue.retime(id, task, |task| {
-                task.place = Place::Leased(lease_until_ms).into()
+                task.place = Place::Leased(lease_until_ms).into();
             });
             let number = task.queue;
             self.touch(number);

@@ -185,6 +185,8 @@ pub(crate) async fn run(task: AuditTask, interval: Duration) {
     } = task;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick would be now, at some time of the first election.
+    ticks.reset();
     let mut duties = AuditDuties::default();
     let start = Instant::now();
     loop {

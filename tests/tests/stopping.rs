@@ -111,9 +111,8 @@ async fn no_request_fails_while_all_nodes_are_restarted_one_after_the_other() {
         ended.expect("no panic");
     }
     assert!(stopped_leaders > 0, "no leader was stopped");
-    let failures = traffic.failures.lock().expect("no panic");
-    assert_eq!(*failures, Vec::<String>::new());
-    drop(failures);
+    let failures = std::mem::take(&mut *traffic.failures.lock().expect("no panic"));
+    assert_eq!(failures, Vec::<String>::new());
     let succeeded = traffic.succeeded.load(Ordering::Relaxed);
     let read = cluster.nodes[0].http().query(r#"{"get":{}}"#).await;
     assert_eq!(

@@ -242,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                     probe.as_mut().reset((Instant::now() + PROBE_PAUSE).into());
                 }
                 ConnectionEvent::Stop => {
-                    closing = Some(tokio::time::Instant::now() + self.app.http.shutdown_linger)
+                    closing = Some(tokio::time::Instant::now() + self.app.http.shutdown_linger);
                 }
                 ConnectionEvent::Lingered => {}
                 ConnectionEvent::Timer => {

@@ -143,7 +143,7 @@ impl Operation {
                 content.insert(*file, created);
             }
             Self::Publish(file) => {
-                content.get_mut(file).ok_or(ErrorKind::NotFound)?.published = true
+                content.get_mut(file).ok_or(ErrorKind::NotFound)?.published = true;
             }
             Self::Remove(file) => drop(content.remove(file).ok_or(ErrorKind::NotFound)?),
             Self::Sync(_) | Self::Acknowledged => {}

@@ -89,7 +89,11 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
                 let event = DriverEvent::Input(Input::PeerHello(Box::new(hello)), None);
                 return self.driver.deliver(event).is_ok();
             }
-            NetworkEvent::Connected(peer) => return self.submit(Input::Connected(peer)).is_ok(),
+            NetworkEvent::Connected(peer) => {
+                // Peers connect before clients are accepted, too.
+                let event = DriverEvent::Input(Input::Connected(peer), None);
+                return self.driver.deliver(event).is_ok();
+            }
             NetworkEvent::Disconnected(_) => return true,
         };
         let pages = u32::try_from(bytes / PAGE_BYTES + 1)
@@ -100,5 +104,19 @@ impl<M: ReplicatedStateMachine> node::MessageSink for Inbox<M> {
         };
         let event = DriverEvent::Input(Input::Message(from, message), Some(permit));
         self.driver.deliver(event).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::MessageSink;
+    use crate::state_machine::MemoryStateMachine;
+
+    /// Otherwise its messages are never sent: the link takes `false` for the end of the node.
+    #[tokio::test]
+    async fn a_peer_that_connects_before_clients_are_accepted_is_kept() {
+        let inbox = Inbox::<MemoryStateMachine>::new();
+        assert!(inbox.deliver(NetworkEvent::Connected("n2".into())).await);
     }
 }

@@ -262,10 +262,10 @@ async fn certificates_that_expire_are_found_and_a_role_is_needed() {
     let mut secured = SecuredCluster::prepare();
     let certs = secured.certs.clone();
     cert(&certs, &["client", "watch", "--roles", "monitor"]);
-    // An authority that expires soon, and certificates that can't be valid for longer.
+    // An authority and a certificate that expire soon.
     let soon = secured.cluster.dir().join("soon");
     cert(&soon, &["ca", "--cluster-id", "prod", "--days", "10"]);
-    cert(&soon, &["node", "node1"]);
+    cert(&soon, &["node", "node1", "--days", "5"]);
     let node = soon.join("node1");
     secured.cluster.nodes.iter_mut().for_each(Node::start);
 

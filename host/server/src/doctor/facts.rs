@@ -56,7 +56,7 @@ pub(crate) enum NodeAnswer {
 /// What a node tells about itself.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct NodeFacts {
-    /// The status.
+    /// The status, with the fields of `GET /v1/status`.
     pub(crate) status: NodeStatus,
     /// The clock of the node, in milliseconds since 1970.
     pub(crate) time_ms: u64,

@@ -15,7 +15,7 @@ use crate::guest::guest_log::{self, GuestLog, Level};
 use crate::guest::limiter::Limiter;
 use crate::guest::limits::MachineLimits;
 use crate::guest::streams::{Sink, Source};
-use crate::guest::wasi::console::{Console, Stream};
+use crate::guest::wasi::console::{Console, ConsoleStream};
 use crate::records::caller::GuestCaller;
 use crate::records::chunks::CHUNK_BYTES;
 use crate::records::failure::GuestFailure;
@@ -84,7 +84,7 @@ impl HostState {
     }
 
     /// Writes to a standard stream of the guest.
-    pub(crate) fn print(&mut self, stream: Stream, bytes: &[u8]) {
+    pub(crate) fn print(&mut self, stream: ConsoleStream, bytes: &[u8]) {
         let Self {
             console, call, log, ..
         } = self;
@@ -96,7 +96,7 @@ impl HostState {
         let Self {
             console, call, log, ..
         } = self;
-        for stream in [Stream::Output, Stream::Error] {
+        for stream in [ConsoleStream::Output, ConsoleStream::Error] {
             console.finish(stream, |line| log_line(log, call, stream, line));
         }
     }
@@ -104,12 +104,12 @@ impl HostState {
 
 /// Logs a line of a standard stream. A runtime writes its reason to standard error before it traps, so the last lines there
 /// are kept for the failure.
-fn log_line(log: &GuestLog, call: &mut GuestCall, stream: Stream, line: &str) {
+fn log_line(log: &GuestLog, call: &mut GuestCall, stream: ConsoleStream, line: &str) {
     let line = guest_log::cut(line);
     if call.purpose != CallPurpose::Replay {
         log.write(stream.level(), line);
     }
-    if stream == Stream::Error {
+    if stream == ConsoleStream::Error {
         call.error_lines.push(line);
     }
 }

@@ -24,7 +24,7 @@ use crate::records::failure::GuestFailure;
 pub(crate) mod console;
 pub(crate) mod surface;
 
-use console::{Stream, WRITE_BYTES};
+use console::{ConsoleStream, WRITE_BYTES};
 
 /// Handles of streams, pollables and networks that a guest may hold at once. Runtimes hold about five.
 const MAX_HANDLES: u32 = 4096;
@@ -206,7 +206,7 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
              -> Streamed<()> {
                 let bytes = permitted(bytes.as_le_slice(&store))?.to_vec();
                 charge(&mut store, bytes.len())?;
-                store.data_mut().print(Stream::of(to.rep()), &bytes);
+                store.data_mut().print(ConsoleStream::of(to.rep()), &bytes);
                 Ok((Ok(()),))
             },
         )?;
@@ -230,7 +230,7 @@ fn output(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
                 let zeroes = [0; WRITE_BYTES];
                 let zeroes = zeroes.get(..count).ok_or_else(|| too_much(count))?;
                 charge(&mut store, count)?;
-                store.data_mut().print(Stream::of(to.rep()), zeroes);
+                store.data_mut().print(ConsoleStream::of(to.rep()), zeroes);
                 Ok((Ok(()),))
             },
         )?;
@@ -278,13 +278,13 @@ fn console_handles(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.instance(surface::STDOUT)?.func_wrap(
         "get-stdout",
         |mut store: HostContext<'_>, (): ()| {
-            new_handle::<OutputStream>(&mut store, Stream::Output.number())
+            new_handle::<OutputStream>(&mut store, ConsoleStream::Output.number())
         },
     )?;
     linker.instance(surface::STDERR)?.func_wrap(
         "get-stderr",
         |mut store: HostContext<'_>, (): ()| {
-            new_handle::<OutputStream>(&mut store, Stream::Error.number())
+            new_handle::<OutputStream>(&mut store, ConsoleStream::Error.number())
         },
     )?;
     for (interface, name) in surface::TERMINALS {

@@ -21,7 +21,8 @@ fn no_kept_guest_holds_a_path_of_the_machine_that_built_it() {
             crate::root().to_str().unwrap(),
             ".cargo",
             "registry/src",
-            "index.",
+            // Of a registry. The standard library has a file `slice/index.rs`.
+            "src/index.",
         ] {
             let found = module
                 .windows(path.len())

@@ -10,12 +10,12 @@ pub(super) const WRITE_BYTES: usize = 64 << 10;
 
 /// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub(crate) enum ConsoleStream {
     Output,
     Error,
 }
 
-impl Stream {
+impl ConsoleStream {
     /// The number of its handles.
     pub(super) fn number(self) -> u32 {
         match self {
@@ -51,7 +51,12 @@ pub(crate) struct Console {
 
 impl Console {
     /// Appends bytes, and passes each finished line to `line`, without its newline.
-    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], mut line: impl FnMut(&str)) {
+    pub(crate) fn write(
+        &mut self,
+        stream: ConsoleStream,
+        bytes: &[u8],
+        mut line: impl FnMut(&str),
+    ) {
         let rest = self.rest(stream);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (piece, ended) = match piece.strip_suffix(b"\n") {
@@ -76,7 +81,7 @@ impl Console {
     }
 
     /// Passes the unfinished line of a stream to `line`, if there is one.
-    pub(crate) fn finish(&mut self, stream: Stream, mut line: impl FnMut(&str)) {
+    pub(crate) fn finish(&mut self, stream: ConsoleStream, mut line: impl FnMut(&str)) {
         let rest = self.rest(stream);
         if !rest.is_empty() {
             line(&String::from_utf8_lossy(rest));
@@ -84,10 +89,10 @@ impl Console {
         }
     }
 
-    fn rest(&mut self, stream: Stream) -> &mut Vec<u8> {
+    fn rest(&mut self, stream: ConsoleStream) -> &mut Vec<u8> {
         match stream {
-            Stream::Output => &mut self.output,
-            Stream::Error => &mut self.error,
+            ConsoleStream::Output => &mut self.output,
+            ConsoleStream::Error => &mut self.error,
         }
     }
 }

@@ -140,9 +140,10 @@ fn a_crash_while_a_crash_is_recovered_from_loses_nothing_either() {
     const SEEDS: u64 = 3;
     let (start, operations, states) = life();
     let mut recoveries = 0;
-    for end in 0..=operations.len() {
+    let ends = (0..=operations.len()).flat_map(|end| [(end, 7), (end, 8)]);
+    for (end, first) in ends {
         let allowed = allowed(&states, acknowledged(&operations[..end]));
-        let mut random = CrashRandom(7 << 32 | end as u64);
+        let mut random = CrashRandom(first << 32 | end as u64);
         let torn = after_crash(&start, &operations[..end], || random.coin());
         let disk = RecordingDisk::with_content(torn.clone());
         let found = recovered(&disk, "the first recovery", &allowed);

@@ -428,6 +428,10 @@ fn add_fields(root: &Value, schema: &Value, at: &str, rows: &mut Vec<Vec<String>
             ),
             one_line(meaning.unwrap_or_default()),
         ]);
+        // They are in the table of that route.
+        if meaning.is_some_and(|meaning| meaning.contains("with the fields of `")) {
+            continue;
+        }
         let inner = not_null(root, field);
         if inner["properties"].is_object() {
             add_fields(root, inner, &format!("{name}."), rows);

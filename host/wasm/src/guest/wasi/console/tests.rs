@@ -1,12 +1,12 @@
 use super::*;
 
-fn written(console: &mut Console, stream: Stream, bytes: &[u8]) -> Vec<String> {
+fn written(console: &mut Console, stream: ConsoleStream, bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
     console.write(stream, bytes, |line| lines.push(line.to_owned()));
     lines
 }
 
-fn finished(console: &mut Console, stream: Stream) -> Vec<String> {
+fn finished(console: &mut Console, stream: ConsoleStream) -> Vec<String> {
     let mut lines = Vec::new();
     console.finish(stream, |line| lines.push(line.to_owned()));
     lines
@@ -15,7 +15,7 @@ fn finished(console: &mut Console, stream: Stream) -> Vec<String> {
 #[test]
 fn a_line_is_logged_when_it_ends() {
     let mut console = Console::default();
-    let (out, err) = (Stream::Output, Stream::Error);
+    let (out, err) = (ConsoleStream::Output, ConsoleStream::Error);
     assert!(written(&mut console, out, b"one, ").is_empty());
     assert!(written(&mut console, err, b"other").is_empty());
     assert_eq!(written(&mut console, out, b"two\n\nthr"), ["one, two", ""]);
@@ -29,10 +29,10 @@ fn an_unfinished_line_is_buffered_up_to_the_limit_of_one_line() {
     let mut console = Console::default();
     let mut lines = Vec::new();
     for _ in 0..100 {
-        lines.extend(written(&mut console, Stream::Output, &[b'x'; 1000]));
+        lines.extend(written(&mut console, ConsoleStream::Output, &[b'x'; 1000]));
         assert!(console.output.len() <= LINE_BYTES);
     }
-    lines.extend(finished(&mut console, Stream::Output));
+    lines.extend(finished(&mut console, ConsoleStream::Output));
     assert_eq!(lines.concat().len(), 100_000, "nothing is lost");
     assert!(lines.iter().all(|line| line.len() <= LINE_BYTES));
     assert_eq!(lines.len(), 100_000_usize.div_ceil(LINE_BYTES));
@@ -42,7 +42,7 @@ fn an_unfinished_line_is_buffered_up_to_the_limit_of_one_line() {
 fn bytes_that_are_not_utf_8_are_shown_as_replacement_characters() {
     let mut console = Console::default();
     assert_eq!(
-        written(&mut console, Stream::Error, b"a\xffb\n"),
+        written(&mut console, ConsoleStream::Error, b"a\xffb\n"),
         ["a\u{fffd}b"]
     );
 }

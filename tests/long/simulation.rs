@@ -37,6 +37,7 @@ fn three_hundred_seeds_break_no_invariant() {
             "nodes out of service",
             "nodes that healed",
             "nodes replaced",
+            "doubtful last writes",
         ];
         let least = if rare.contains(&what) { 3 } else { 20 };
         assert!(

@@ -3,7 +3,7 @@
 //! A module may come from the network. Compilers and parsers are not built for hostile input: a module may take all memory,
 //! not end, or overflow the stack. So the node starts itself as `oarlock check-module`, which limits its own memory and
 //! processor time, loads the module as a node does, and keeps the compiled code in the directory of compiled code. The node
-//! then only reads that code. One child runs at a time, with the lowest priority.
+//! then only reads that code. One child runs at a time, with a low priority.
 //!
 //! [`request`] is what the node sends to it.
 

@@ -88,10 +88,10 @@ pub(crate) fn set(resource: Resource, limit: ResourceLimit) -> io::Result<()> {
     }
 }
 
-/// Gives this process the lowest priority: it gets the processor time that other processes leave.
+/// Gives this process a low priority: an upgrade must make progress on a busy machine, too.
 pub(crate) fn lower_priority() {
-    /// With 19, the lowest, a process gets an eightieth of what a busy other one gets.
-    const NICE: libc::c_int = 19;
+    /// A process gets a tenth of what a busy other one gets.
+    const NICE: libc::c_int = 10;
     set_priority(NICE);
 }
 

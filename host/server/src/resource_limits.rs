@@ -90,8 +90,8 @@ pub(crate) fn set(resource: Resource, limit: ResourceLimit) -> io::Result<()> {
 
 /// Gives this process a low priority: an upgrade must make progress on a busy machine, too.
 pub(crate) fn lower_priority() {
-    /// A process gets a tenth of what a busy other one gets.
-    const NICE: libc::c_int = 10;
+    /// A process gets a third of what a busy other one gets.
+    const NICE: libc::c_int = 5;
     set_priority(NICE);
 }
 

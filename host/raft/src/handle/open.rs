@@ -225,7 +225,7 @@ fn exclude_copy(log: &mut NodeStore, copy: OriginCheck) -> Result<Option<StoreIn
     adopt_copy(log, new_store_id(), found).map(Some)
 }
 
-/// The last write of the log of the only voter is corrupt. No other member has it: the operator decides.
+/// The end of the log of the only voter is corrupt. No other member has it: the operator decides.
 fn accept_lone_loss(log: &mut NodeStore, dir: &Path, accept: bool) -> Result<(), StorageError> {
     let Some(reason) = log.doubt().map(str::to_owned) else {
         return Ok(());
@@ -237,13 +237,13 @@ fn accept_lone_loss(log: &mut NodeStore, dir: &Path, accept: bool) -> Result<(),
     log.accept_loss()?;
     tracing::error!(
         reason,
-        "THE LAST WRITE OF THE LOG IS CORRUPT, and --accept-copy makes the rest count: what this node acknowledged last may be \
+        "THE END OF THE LOG IS CORRUPT, and --accept-copy makes the rest count: what this node acknowledged last may be \
          missing"
     );
     Ok(())
 }
 
-/// If the last write of the log is corrupt, it may have been acknowledged. So the store becomes another one, which rejoins. Returns
+/// If the end of the log is corrupt, it may have been acknowledged. So the store becomes another one, which rejoins. Returns
 /// the new store id and state.
 fn exclude_loss(log: &mut NodeStore) -> Result<Option<StoreInit>, StorageError> {
     let Some(reason) = log.doubt().map(str::to_owned) else {
@@ -252,7 +252,7 @@ fn exclude_loss(log: &mut NodeStore) -> Result<Option<StoreInit>, StorageError> 
     let init = log.exclude_loss(new_store_id())?;
     tracing::error!(
         reason,
-        "the last write of the log is corrupt, and this node may have acknowledged it. The node does not vote until the other \
+        "the end of the log is corrupt, and this node may have acknowledged it. The node does not vote until the other \
          members have sent it all entries. Check the disk"
     );
     Ok(Some(init))

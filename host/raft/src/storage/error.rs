@@ -96,7 +96,7 @@ pub enum StorageError {
         /// The data directory.
         path: PathBuf,
     },
-    /// The last write of the log is corrupt, and its node is the only voter of the cluster.
+    /// The end of the log is corrupt, and its node is the only voter of the cluster.
     #[error("{}: {reason}. This node may have acknowledged what was there, and no other member has it. Keep the data directory, and start the node once with --accept-copy to go on without it", path.display())]
     LossOfOnlyVoter {
         /// The data directory.

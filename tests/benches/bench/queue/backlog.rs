@@ -182,7 +182,7 @@ async fn during_a_snapshot(report: &mut Report, http: &Http, client: &mut TaskQu
             () = cycle(client, &mut times) => {}
         }
     };
-    // The cycle that was under way has left a response on the connection.
+    // The interrupted cycle has left a response on the connection.
     *client = open(http, 0).await;
     if response.status != 200 {
         report.note(&format!("the snapshot: {response:?}"));

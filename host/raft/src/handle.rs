@@ -34,6 +34,7 @@ mod wall_clock;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -371,6 +372,12 @@ impl<M: ReplicatedStateMachine> Raft<M> {
     #[must_use]
     pub fn watch_status(&self) -> watch::Receiver<Status> {
         self.shared.published.status.clone()
+    }
+
+    /// Whether a leader is known. Cheaper than the status.
+    #[must_use]
+    pub fn has_leader(&self) -> bool {
+        self.shared.published.has_leader.load(Ordering::Acquire)
     }
 
     /// Notifies of each change of leadership, under the same rule. Unlike the status, it does not change with each entry, so load does not wake

@@ -1,5 +1,8 @@
 //! The events for a node's driver, and what the driver publishes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::environment::ThreadEnvironment;
@@ -34,6 +37,8 @@ pub(super) struct NotRunning;
 pub(super) struct Publisher {
     pub(super) status: watch::Sender<Status>,
     pub(super) leadership: watch::Sender<Leadership>,
+    /// Whether `leadership` has a leader. Changes after it.
+    has_leader: Arc<AtomicBool>,
     pub(super) fatal: watch::Sender<Option<FatalError>>,
 }
 
@@ -41,6 +46,7 @@ pub(super) struct Publisher {
 pub(super) struct Published {
     pub(super) status: watch::Receiver<Status>,
     pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) has_leader: Arc<AtomicBool>,
     pub(super) fatal: watch::Receiver<Option<FatalError>>,
 }
 
@@ -50,15 +56,18 @@ impl Publisher {
         let (status_sender, status) = watch::channel(status);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
         let (fatal_sender, fatal) = watch::channel(None);
+        let has_leader = Arc::new(AtomicBool::new(false));
         (
             Self {
                 status: status_sender,
                 leadership: leadership_sender,
+                has_leader: Arc::clone(&has_leader),
                 fatal: fatal_sender,
             },
             Published {
                 status,
                 leadership,
+                has_leader,
                 fatal,
             },
         )
@@ -76,7 +85,12 @@ impl Publisher {
             }
             changed
         });
-        self.leadership
+        let changed = self
+            .leadership
             .send_if_modified(|leadership| leadership.update(core));
+        if changed {
+            let has_leader = core.leader().is_some();
+            self.has_leader.store(has_leader, Ordering::Release);
+        }
     }
 }

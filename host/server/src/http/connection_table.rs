@@ -72,6 +72,8 @@ pub(crate) struct ConnectionAccount {
     /// What its queries usually cost; [`NO_QUERY`] before the first one.
     query_cost: AtomicU64,
     bytes: Mutex<WaitingBytes>,
+    /// Little waits for the client, so a further request may begin. Changes under the lock of `bytes`.
+    has_room: AtomicBool,
     /// Requests in flight, and streams.
     active: AtomicU64,
     /// Requests that have begun.
@@ -146,6 +148,7 @@ impl ConnectionTable {
                 progressed: Instant::now(),
                 is_closed: false,
             }),
+            has_room: AtomicBool::new(true),
             active: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             idle_since_ms: AtomicU64::new(self.now_ms()),
@@ -271,7 +274,16 @@ impl ConnectionAccount {
 
     /// Whether a further request may begin: little waits for the client.
     pub(crate) fn has_room(&self) -> bool {
-        self.lock().waiting <= self.table.limits.connection_bytes / 4
+        self.has_room.load(Ordering::Acquire)
+    }
+
+    /// Notes whether there is room. Returns it.
+    fn note_room(&self, bytes: &WaitingBytes) -> bool {
+        let has_room = bytes.waiting <= self.table.limits.connection_bytes / 4;
+        if self.has_room() != has_room {
+            self.has_room.store(has_room, Ordering::Release);
+        }
+        has_room
     }
 
     /// Waits until [`Self::has_room`].
@@ -293,9 +305,14 @@ impl ConnectionAccount {
         ActiveRequest(Arc::clone(self))
     }
 
-    /// Sets the number of requests in flight.
+    /// Sets the number of requests in flight. Only one task may do so, while no [`ActiveRequest`] exists.
     pub(crate) fn set_active(&self, requests: usize) {
-        if self.active.swap(requests as u64, Ordering::Relaxed) > 0 && requests == 0 {
+        let before = self.active.load(Ordering::Relaxed);
+        if before == requests as u64 {
+            return;
+        }
+        self.active.store(requests as u64, Ordering::Relaxed);
+        if requests == 0 {
             self.note_idle();
         }
     }
@@ -348,6 +365,7 @@ impl ConnectionAccount {
         }
         bytes.is_closed = true;
         let waiting = std::mem::take(&mut bytes.waiting);
+        self.note_room(&bytes);
         self.table.waiting.fetch_sub(waiting, Ordering::Relaxed);
         true
     }
@@ -409,6 +427,7 @@ impl WaitingShare {
         let is_too_much = own.waiting > 0 && own.waiting + bytes > limits.connection_bytes;
         own.waiting += bytes;
         self.bytes += bytes;
+        account.note_room(&own);
         // Under the lock, so that `settle` can't subtract them before.
         let all = table.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
         drop(own);
@@ -435,9 +454,21 @@ impl WaitingShare {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
+    /// Adds bytes until there are as many. Past a limit, this or another connection is closed.
+    pub(crate) fn add_up_to(&mut self, bytes: u64) {
+        self.add(bytes.saturating_sub(self.bytes));
+    }
+
     /// The socket has taken these bytes.
     pub(crate) fn release(&mut self, bytes: u64) {
-        drop(self.split(bytes));
+        if self.bytes > 0 {
+            drop(self.split(bytes));
+        }
+    }
+
+    /// Nothing of this share waits any longer.
+    pub(crate) fn release_all(&mut self) {
+        self.release(self.bytes);
     }
 }
 
@@ -451,11 +482,9 @@ impl Drop for WaitingShare {
         if own.is_closed {
             return;
         }
-        let before = own.waiting;
         own.waiting -= self.bytes;
         own.progressed = Instant::now();
-        let quarter = table.limits.connection_bytes / 4;
-        let has_room = before > quarter && own.waiting <= quarter;
+        let has_room = !account.has_room() && account.note_room(&own);
         // Under the lock, so that `settle` takes off each byte once.
         table.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
         drop(own);

@@ -23,7 +23,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use oarlock_wasm::MachineQuery;
+use task_queue_raft::SubmitError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -33,7 +33,7 @@ use super::apply;
 use super::authorize;
 use super::connection_table::{ConnectionAccount, WaitingShare};
 use super::error::ApiError;
-use super::query;
+use super::query::{self, ClientQuery};
 use super::query_gate::PayingClient;
 use super::reply::ReplyResult;
 use super::request;
@@ -62,30 +62,55 @@ const HEAD_BYTES: usize = 256;
 /// Bytes that a connection reads while it begins no further request.
 const READ_AHEAD: usize = 16 << 10;
 
+/// What becomes of a request.
+type Reply<'a> = Pin<Box<dyn Future<Output = ReplyResult> + Send + 'a>>;
+
 /// A request whose response is not written yet.
-struct InFlight {
-    reply: Pin<Box<dyn Future<Output = ReplyResult> + Send>>,
-    /// The result of `reply`, while earlier requests are not complete.
-    done: Option<(ReplyResult, WaitingShare)>,
+struct InFlight<'a> {
+    reply: Reply<'a>,
+    /// The connection drops `reply` then. `None`: it ends by itself.
+    deadline: Option<tokio::time::Instant>,
+    /// The result of `reply`.
+    done: Option<ReplyResult>,
+    /// What `done` makes wait for the connection, if it waits for an earlier request.
+    share: Option<WaitingShare>,
     route: HttpRoute,
     begun: Instant,
 }
 
-impl InFlight {
+impl InFlight<'_> {
     /// Polls the request. Returns whether it is complete.
-    fn poll(
-        &mut self,
-        account: &Arc<ConnectionAccount>,
-        context: &mut std::task::Context<'_>,
-    ) -> bool {
+    fn poll(&mut self, context: &mut std::task::Context<'_>) -> bool {
         if self.done.is_none()
             && let Poll::Ready(reply) = self.reply.as_mut().poll(context)
         {
-            let bytes = reply.as_ref().map_or(0, |reply| reply.body.len());
-            let share = account.wait_for((bytes + HEAD_BYTES) as u64);
-            self.done = Some((reply, share));
+            self.done = Some(reply);
         }
         self.done.is_some()
+    }
+
+    /// Polls a request that waits for an earlier one. If it is complete, its response counts as waiting.
+    fn poll_waiting(
+        &mut self,
+        account: &Arc<ConnectionAccount>,
+        context: &mut std::task::Context<'_>,
+    ) {
+        if self.poll(context)
+            && let Some(reply) = &self.done
+            && self.share.is_none()
+        {
+            let bytes = reply.as_ref().map_or(0, |reply| reply.body.len());
+            self.share = Some(account.wait_for((bytes + HEAD_BYTES) as u64));
+        }
+    }
+
+    /// Past its deadline, a request that is not complete fails.
+    fn expire(&mut self, now: tokio::time::Instant, context: &mut std::task::Context<'_>) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) && !self.poll(context) {
+            self.done = Some(Err(ApiError::of_query(&SubmitError::TimedOut)));
+            // Dropped, a query is cancelled.
+            self.reply = Box::pin(std::future::pending());
+        }
     }
 }
 
@@ -110,7 +135,7 @@ enum ConnectionEvent {
     Stop,
     /// A stopping node has waited long enough for a further request.
     Lingered,
-    /// The idle timer expired.
+    /// The connection may have been idle for too long, or the deadline of a request may have come.
     Timer,
     /// It is time to count the responses that wait for an earlier one.
     Count,
@@ -142,6 +167,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         is_last: false,
         counted: Instant::now(),
         idle_since: Instant::now(),
+        wake_by: None,
     };
     express.run(stopping).await
 }
@@ -158,7 +184,7 @@ struct Express<'a, S> {
     /// Bytes to reserve for the next read.
     read_size: usize,
     /// In the order of their arrival.
-    in_flight: VecDeque<InFlight>,
+    in_flight: VecDeque<InFlight<'a>>,
     /// Buffer for responses, empty between writes.
     out: Vec<u8>,
     /// The share of what is in `out`.
@@ -171,17 +197,17 @@ struct Express<'a, S> {
     counted: Instant,
     /// Time of the last activity: bytes of a request arrived, or a response was sent.
     idle_since: Instant,
+    /// The timer has to expire by then.
+    wake_by: Option<tokio::time::Instant>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
-    async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Option<Rewind<S>> {
-        let stop = async {
-            // An error means that the server has been dropped, which is a stop too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Express<'a, S> {
+    async fn run(mut self, stopping: watch::Receiver<bool>) -> Option<Rewind<S>> {
+        let stop = stopped(stopping.clone());
         tokio::pin!(stop);
         // When a stopping node takes no further request.
         let mut closing: Option<tokio::time::Instant> = None;
+        // One for all that the connection waits for, because a timer for each request costs more than a short query.
         let timer = sleep(self.app.http.idle_timeout);
         tokio::pin!(timer);
         let mut partial = false;
@@ -198,9 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             if partial == self.input.is_empty() {
                 partial = !partial;
                 self.idle_since = Instant::now();
-                timer
-                    .as_mut()
-                    .reset((self.idle_since + self.timeout()).into());
+                self.wake_by((self.idle_since + self.timeout()).into());
+            }
+            if let Some(at) = self.wake_by.take()
+                && at < timer.deadline()
+            {
+                timer.as_mut().reset(at);
             }
             if self.in_flight.is_empty() {
                 match intake {
@@ -220,16 +249,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             let waits = self.in_flight.len() > 1;
             let event = tokio::select! {
                 biased;
-                () = first_done(&mut self.in_flight, self.account), if !self.in_flight.is_empty() => ConnectionEvent::Done,
+                () = first_done(&mut self.in_flight), if !self.in_flight.is_empty() => ConnectionEvent::Done,
                 read = self.stream.read_buf(&mut self.input), if reads => ConnectionEvent::Read(read),
-                () = &mut stop, if closing.is_none() => ConnectionEvent::Stop,
-                () = until(closing), if lingers => ConnectionEvent::Lingered,
+                // While a request is in flight, its end comes first.
+                () = &mut stop, if closing.is_none() && self.in_flight.is_empty() => ConnectionEvent::Stop,
+                () = until(closing), if closing.is_some() && lingers => ConnectionEvent::Lingered,
                 () = &mut timer => ConnectionEvent::Timer,
-                () = tokio::time::sleep_until(count_at), if waits => ConnectionEvent::Count,
+                () = until(Some(count_at)), if waits => ConnectionEvent::Count,
                 () = &mut probe, if self.ended => ConnectionEvent::Probe,
             };
             match event {
-                ConnectionEvent::Done => self.write_responses(closing.is_some()).await?,
+                ConnectionEvent::Done => {
+                    // Without a sender, the server has been dropped, which is a stop too.
+                    let stops = closing.is_some() || stopping.has_changed().unwrap_or(true);
+                    self.write_responses(stops).await?;
+                }
                 ConnectionEvent::Read(read) => {
                     self.note_read(read.ok()?);
                     if self.ended {
@@ -246,18 +280,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 }
                 ConnectionEvent::Lingered => {}
                 ConnectionEvent::Timer => {
+                    self.expire_requests().await;
                     if !self.in_flight.is_empty() {
                         self.idle_since = Instant::now();
                     } else if self.idle_since.elapsed() >= self.timeout() {
                         // An incomplete request timed out: the slow path sends the error response.
                         return partial.then(|| self.hand_over());
                     }
-                    timer
-                        .as_mut()
-                        .reset((self.idle_since + self.timeout()).into());
+                    timer.as_mut().reset(self.next_deadline());
                 }
             }
         }
+    }
+
+    /// The timer has to expire by then.
+    fn wake_by(&mut self, at: tokio::time::Instant) {
+        self.wake_by = Some(self.wake_by.map_or(at, |other| other.min(at)));
+    }
+
+    /// When the connection will have been idle for too long, or a request will have.
+    fn next_deadline(&self) -> tokio::time::Instant {
+        let waiting = self.in_flight.iter().filter(|one| one.done.is_none());
+        let idle = (self.idle_since + self.timeout()).into();
+        waiting.filter_map(|one| one.deadline).fold(idle, Ord::min)
+    }
+
+    /// Ends the requests whose time is over.
+    async fn expire_requests(&mut self) {
+        let now = tokio::time::Instant::now();
+        let in_flight = &mut self.in_flight;
+        poll_fn(|context| {
+            in_flight
+                .iter_mut()
+                .for_each(|request| request.expire(now, context));
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Whether to read on. A connection that begins no further request still reads a little, to find out that its client has gone.
@@ -295,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         let (in_flight, account) = (&mut self.in_flight, self.account);
         poll_fn(|context| {
             for request in in_flight.iter_mut() {
-                request.poll(account, context);
+                request.poll_waiting(account, context);
             }
             Poll::Ready(())
         })
@@ -344,34 +402,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             self.input.advance(parsed.length);
             self.is_last = parsed.is_last;
             self.idle_since = begun.begun;
+            if let Some(deadline) = begun.deadline {
+                self.wake_by(deadline);
+            }
             // The first poll submits the command, so that commands enter the log in the order of the requests.
-            let account = self.account;
-            poll_fn(|context| Poll::Ready(begun.poll(account, context))).await;
+            poll_fn(|context| Poll::Ready(begun.poll(context))).await;
             self.in_flight.push_back(begun);
         }
     }
 
-    fn begin(&self, parsed: &ParsedRequest) -> InFlight {
+    fn begin(&self, parsed: &ParsedRequest) -> InFlight<'a> {
         let begun = Instant::now();
         let body = &self.input[parsed.body.clone()];
-        let reply = match self.prepare(parsed, body, begun) {
-            Ok(reply) => reply,
-            Err(error) => Box::pin(std::future::ready(Err(error))),
+        let (reply, deadline) = match self.prepare(parsed, body, begun) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let reply: Reply<'a> = Box::pin(std::future::ready(Err(error)));
+                (reply, None)
+            }
         };
         InFlight {
             reply,
+            deadline,
             done: None,
+            share: None,
             route: self.app.metrics.http.route(parsed.target.path()),
             begun,
         }
     }
 
+    /// What becomes of a request, and when it has to be dropped if it has not ended.
     fn prepare(
         &self,
         parsed: &ParsedRequest,
         body: &[u8],
         begun: Instant,
-    ) -> Result<Pin<Box<dyn Future<Output = ReplyResult> + Send>>, ApiError> {
+    ) -> Result<(Reply<'a>, Option<tokio::time::Instant>), ApiError> {
         let needs = match parsed.target {
             Target::Apply => AccessRole::Writer,
             Target::Query(_) => AccessRole::Reader,
@@ -381,24 +447,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         allowed.map_err(|denied| ApiError::denied(&denied))?;
         let deadline = tokio::time::Instant::from_std(begun) + request::timeout(&parsed.headers)?;
         let share = self.app.bodies.take(body.len() as u64)?;
-        let app = Arc::clone(self.app);
+        let app: &'a App = self.app;
         match parsed.target {
             Target::Apply => {
                 let key = request::idempotency_key(&parsed.headers)?;
-                let envelope = apply::envelope(&app, &caller, key, body)?;
-                Ok(Box::pin(async move {
-                    let reply = apply::submit(&app, envelope, deadline).await;
+                let envelope = apply::envelope(app, &caller, key, body)?;
+                let reply: Reply<'a> = Box::pin(async move {
+                    let reply = apply::submit(app, envelope, deadline).await;
                     drop(share);
                     reply
-                }))
+                });
+                Ok((reply, None))
             }
             Target::Query(consistency) => {
-                let request = share.hold(Bytes::copy_from_slice(body));
-                let query = MachineQuery::new(request, caller.for_guest().cloned());
-                let client = PayingClient::of(Some(&caller), self.account);
-                Ok(Box::pin(async move {
-                    query::run(&app, query, client, consistency, deadline).await
-                }))
+                let query = ClientQuery {
+                    request: share.hold(Bytes::copy_from_slice(body)),
+                    caller: caller.for_guest().cloned(),
+                    client: PayingClient::of(Some(&caller), self.account),
+                    consistency,
+                    deadline,
+                };
+                let reply: Reply<'a> = Box::pin(async move { query::run(app, &query).await });
+                Ok((reply, Some(deadline)))
             }
         }
     }
@@ -410,10 +480,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             while self
                 .in_flight
                 .front_mut()
-                .is_some_and(|first| first.poll(self.account, context))
+                .is_some_and(|first| first.poll(context))
             {
                 let Some(InFlight {
-                    done: Some((reply, share)),
+                    done: Some(reply),
+                    share,
                     route,
                     begun,
                     ..
@@ -421,7 +492,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
                 else {
                     break;
                 };
-                self.writing.absorb(share);
+                if let Some(share) = share {
+                    self.writing.absorb(share);
+                }
                 let last = (closing || self.is_last) && self.in_flight.is_empty();
                 // It announces the end of the connection.
                 self.is_last |= last;
@@ -437,14 +510,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
         let written = self.write_out().await;
         self.idle_since = Instant::now();
         self.out.clear();
-        self.writing = WaitingShare::of(self.account);
+        self.writing.release_all();
         if self.out.capacity() > MAX_READ {
             self.out = Vec::new();
         }
         written.ok()
     }
 
-    /// Writes `out`. While the client does not read, it counts further responses that are complete.
+    /// Writes `out`. What the socket does not take at once counts as waiting. While the client does not read, further responses
+    /// that are complete count too.
     async fn write_out(&mut self) -> std::io::Result<()> {
         let Self {
             stream,
@@ -459,8 +533,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
             let bytes = poll_fn(|context| {
                 let polled = Pin::new(&mut *stream).poll_write(context, &out[written..]);
                 if polled.is_pending() {
+                    writing.add_up_to((out.len() - written) as u64);
                     for request in in_flight.iter_mut() {
-                        request.poll(account, context);
+                        request.poll_waiting(account, context);
                     }
                 }
                 polled
@@ -477,6 +552,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Express<'_, S> {
     }
 }
 
+/// Waits until the node stops. An error means that the server has been dropped, which is a stop too.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
 /// Waits until this time; for ever without one.
 async fn until(time: Option<tokio::time::Instant>) {
     match time {
@@ -486,9 +566,9 @@ async fn until(time: Option<tokio::time::Instant>) {
 }
 
 /// Waits until the oldest request is complete.
-async fn first_done(in_flight: &mut VecDeque<InFlight>, account: &Arc<ConnectionAccount>) {
+async fn first_done(in_flight: &mut VecDeque<InFlight<'_>>) {
     poll_fn(|context| {
-        let done = |first: &mut InFlight| first.poll(account, context);
+        let done = |first: &mut InFlight<'_>| first.poll(context);
         if in_flight.front_mut().is_some_and(done) {
             Poll::Ready(())
         } else {

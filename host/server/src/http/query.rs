@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use oarlock_wasm::{GuestQueryError, MachineQuery};
+use oarlock_wasm::{GuestCaller, GuestQueryError, MachineQuery};
 use task_queue_raft::ids::Index;
 use task_queue_raft::{Consistency, SubmitError};
 use tokio::time::Instant;
@@ -38,11 +38,26 @@ pub(super) async fn query(
     let caller = parts.extensions.get::<Requester>();
     let account = parts.extensions.get::<Arc<ConnectionAccount>>();
     let account = account.ok_or_else(|| ApiError::internal("the request has no connection"))?;
-    let client = PayingClient::of(caller, account);
-    let caller = caller.and_then(Requester::for_guest).cloned();
-    let query = MachineQuery::new(body, caller);
-    let reply = run(&app, query, client, consistency, deadline).await?;
+    let query = ClientQuery {
+        request: body,
+        caller: caller.and_then(Requester::for_guest).cloned(),
+        client: PayingClient::of(caller, account),
+        consistency,
+        deadline,
+    };
+    let reply = tokio::time::timeout_at(deadline, run(&app, &query)).await;
+    let reply = reply.unwrap_or_else(|_| Err(ApiError::of_query(&SubmitError::TimedOut)))?;
     Ok(reply.into_response(&app))
+}
+
+/// A query of a client.
+pub(super) struct ClientQuery {
+    pub(super) request: Bytes,
+    /// Who sends it, for the guest.
+    pub(super) caller: Option<Arc<GuestCaller>>,
+    pub(super) client: PayingClient,
+    pub(super) consistency: Consistency,
+    pub(super) deadline: Instant,
 }
 
 /// Waits until this node has applied an entry after `index`, or until the deadline.
@@ -55,23 +70,17 @@ async fn wait_for_entry(app: &App, index: u64, deadline: Instant) -> Result<(), 
     }
 }
 
-/// Runs one query.
+/// Runs one query. The caller drops it at its deadline, which cancels it.
 ///
 /// # Errors
 /// Errors of the host, and failures of the guest. A rejection by the guest is a reply, not an error.
-pub(super) async fn run(
-    app: &App,
-    query: MachineQuery,
-    client: PayingClient,
-    consistency: Consistency,
-    deadline: Instant,
-) -> ReplyResult {
-    if consistency == Consistency::Linearizable {
-        wait_for_leader(app, deadline).await?;
+pub(super) async fn run(app: &App, query: &ClientQuery) -> ReplyResult {
+    if query.consistency == Consistency::Linearizable {
+        wait_for_leader(app, query.deadline).await?;
     }
     let before = app.auditor.quarantine();
     let (index, response) = loop {
-        let (index, response) = run_in_turn(app, &query, &client, consistency, deadline).await?;
+        let (index, response) = run_in_turn(app, query).await?;
         if !matches!(response, Err(GuestQueryError::NotShort)) {
             break (index, response);
         }
@@ -102,22 +111,19 @@ pub(super) async fn run(
 /// Runs one query when it is its turn.
 async fn run_in_turn(
     app: &App,
-    query: &MachineQuery,
-    client: &PayingClient,
-    consistency: Consistency,
-    deadline: Instant,
+    query: &ClientQuery,
 ) -> Result<(Index, Result<Bytes, GuestQueryError>), ApiError> {
-    let turn = tokio::time::timeout_at(deadline, app.query_gate.enter(client.clone())).await;
-    let turn = turn.unwrap_or_else(|_| Err(ApiError::of_query(&SubmitError::TimedOut)))?;
-    let query = MachineQuery {
+    let turn = app.query_gate.enter(&query.client).await?;
+    let left = query
+        .deadline
+        .saturating_duration_since(turn.begun().into());
+    let for_machine = MachineQuery {
+        request: query.request.clone(),
+        caller: query.caller.clone(),
         class: turn.class,
         cost: turn.cost.clone(),
-        ..query.clone()
     };
-    let left = deadline.saturating_duration_since(Instant::now());
-    // Past the deadline, and where the client goes before, the query is dropped, and with it cancelled.
-    let response = tokio::time::timeout_at(deadline, app.raft.query(query, consistency, left));
-    let response = response.await.unwrap_or(Err(SubmitError::TimedOut));
+    let response = app.raft.query(for_machine, query.consistency, left).await;
     let response = response.map_err(|error| ApiError::of_query(&error))?;
     turn.finish();
     Ok(response)
@@ -125,12 +131,12 @@ async fn run_in_turn(
 
 /// Waits for a leader up to `App::leader_timeout`, as a command does, and not beyond the deadline of the request.
 async fn wait_for_leader(app: &App, deadline: Instant) -> Result<(), ApiError> {
-    let mut status = app.raft.watch_status();
-    if status.borrow().leader.is_some() {
+    if app.raft.has_leader() {
         return Ok(());
     }
+    let mut leadership = app.raft.watch_leadership();
     let deadline = deadline.min(Instant::now() + app.leader_timeout);
-    let found = status.wait_for(|status| status.leader.is_some());
+    let found = leadership.wait_for(|leadership| leadership.leader.is_some());
     match tokio::time::timeout_at(deadline, found).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) => Err(ApiError::no_response("this node is stopping")),

@@ -172,9 +172,9 @@ impl PayingClient {
 
 /// The turn of a query, until dropped.
 #[derive(Debug)]
-pub(super) struct QueryTurn {
-    gate: Arc<QueryGate>,
-    client: PayingClient,
+pub(super) struct QueryTurn<'a> {
+    gate: &'a QueryGate,
+    client: &'a PayingClient,
     /// The cost that was charged in advance.
     expected: u64,
     begun: Instant,
@@ -185,14 +185,19 @@ pub(super) struct QueryTurn {
     pub(super) cost: QueryCost,
 }
 
-impl QueryTurn {
+impl QueryTurn<'_> {
+    /// When the turn began.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// The query has ended by itself, so its cost is known.
     pub(super) fn finish(mut self) {
         self.is_finished = true;
     }
 }
 
-impl Drop for QueryTurn {
+impl Drop for QueryTurn<'_> {
     fn drop(&mut self) {
         let mut cost = self.cost.get();
         if !self.is_finished {
@@ -203,24 +208,23 @@ impl Drop for QueryTurn {
         if cost > 0 {
             self.client.account.note_query_cost(cost);
         }
-        self.gate.end(self.class, &self.client, cost, self.expected);
+        self.gate.end(self.class, self.client, cost, self.expected);
     }
 }
 
 /// A query that waits for its turn; no longer, when dropped.
-struct Waiting {
-    gate: Arc<QueryGate>,
-    client: PayingClient,
+struct Waiting<'a> {
+    gate: &'a QueryGate,
+    client: &'a PayingClient,
     id: u64,
     decision: oneshot::Receiver<Decision>,
     is_decided: bool,
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.is_decided {
-            let gate = Arc::clone(&self.gate);
-            gate.abandon(self);
+            self.gate.abandon(self);
         }
     }
 }
@@ -268,13 +272,13 @@ impl QueryGate {
     ///
     /// # Errors
     /// 429 if too many wait, and this connection has most of them.
-    pub(super) async fn enter(
-        self: &Arc<Self>,
-        client: PayingClient,
-    ) -> Result<QueryTurn, ApiError> {
+    pub(super) async fn enter<'a>(
+        &'a self,
+        client: &'a PayingClient,
+    ) -> Result<QueryTurn<'a>, ApiError> {
         let (entered, refused) = {
             let mut state = self.lock();
-            (state.enter(&client), state.refuse_over_limit())
+            (state.enter(client), state.refuse_over_limit())
         };
         if let Some(refused) = refused {
             self.refused.fetch_add(1, Memory::Relaxed);
@@ -286,8 +290,8 @@ impl QueryGate {
             Entered::Runs(class) => Decision::Run(class, 0),
             Entered::Waits(id, decision) => {
                 let mut waiting = Waiting {
-                    gate: Arc::clone(self),
-                    client: client.clone(),
+                    gate: self,
+                    client,
                     id,
                     decision,
                     is_decided: false,
@@ -299,7 +303,7 @@ impl QueryGate {
         };
         match decided {
             Decision::Run(class, expected) => Ok(QueryTurn {
-                gate: Arc::clone(self),
+                gate: self,
                 client,
                 expected,
                 begun: Instant::now(),
@@ -326,16 +330,16 @@ impl QueryGate {
     }
 
     /// The client of a waiting query has gone.
-    fn abandon(&self, waiting: &mut Waiting) {
+    fn abandon(&self, waiting: &mut Waiting<'_>) {
         let mut state = self.lock();
         // Under the lock, so that no decision comes meanwhile.
         match waiting.decision.try_recv() {
             Ok(Decision::Run(class, expected)) => {
                 drop(state);
-                self.end(class, &waiting.client, 0, expected);
+                self.end(class, waiting.client, 0, expected);
             }
             Ok(Decision::Refused) => return,
-            Err(_) => state.remove(&waiting.client, waiting.id),
+            Err(_) => state.remove(waiting.client, waiting.id),
         }
         self.abandoned.fetch_add(1, Memory::Relaxed);
     }

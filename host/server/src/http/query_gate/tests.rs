@@ -11,11 +11,12 @@ use crate::settings::WaitingLimits;
 const SHORT: u64 = 10_000;
 const LONG: u64 = 50_000_000;
 
-type Entering = Pin<Box<dyn Future<Output = Result<QueryTurn, ApiError>>>>;
+type Entering = Pin<Box<dyn Future<Output = Result<QueryTurn<'static>, ApiError>>>>;
 
 /// Connections from one address.
 struct Clients {
-    gate: Arc<QueryGate>,
+    /// Lives for ever, so that turns may borrow it.
+    gate: &'static Arc<QueryGate>,
     table: Arc<ConnectionTable>,
     open: Vec<TrackedConnection>,
 }
@@ -23,7 +24,7 @@ struct Clients {
 impl Clients {
     fn new() -> Self {
         Self {
-            gate: QueryGate::new(1),
+            gate: Box::leak(Box::new(QueryGate::new(1))),
             table: ConnectionTable::new(WaitingLimits::default()),
             open: Vec::new(),
         }
@@ -39,16 +40,20 @@ impl Clients {
         client
     }
 
+    fn enter(&self, client: &PayingClient) -> Entering {
+        let client: &'static PayingClient = Box::leak(Box::new(client.clone()));
+        Box::pin(self.gate.enter(client))
+    }
+
     /// Sends a query. Returns it, and its turn if it has one at once.
-    fn send(&self, client: &PayingClient) -> (Entering, Option<QueryTurn>) {
-        let (gate, client) = (Arc::clone(&self.gate), client.clone());
-        let mut entering: Entering = Box::pin(async move { gate.enter(client).await });
+    fn send(&self, client: &PayingClient) -> (Entering, Option<QueryTurn<'static>>) {
+        let mut entering = self.enter(client);
         let turn = poll(&mut entering);
         (entering, turn.map(|turn| turn.expect("not refused")))
     }
 
     /// Sends a query that has its turn at once.
-    fn run(&self, client: &PayingClient) -> QueryTurn {
+    fn run(&self, client: &PayingClient) -> QueryTurn<'static> {
         self.send(client).1.expect("it has its turn at once")
     }
 
@@ -64,7 +69,7 @@ impl Clients {
     }
 }
 
-fn poll(entering: &mut Entering) -> Option<Result<QueryTurn, ApiError>> {
+fn poll(entering: &mut Entering) -> Option<Result<QueryTurn<'static>, ApiError>> {
     let mut context = Context::from_waker(Waker::noop());
     match entering.as_mut().poll(&mut context) {
         Poll::Ready(entered) => Some(entered),
@@ -73,7 +78,7 @@ fn poll(entering: &mut Entering) -> Option<Result<QueryTurn, ApiError>> {
 }
 
 /// Ends a query with a cost.
-fn end(turn: QueryTurn, gate_cost: u64) {
+fn end(turn: QueryTurn<'_>, gate_cost: u64) {
     turn.cost.add(gate_cost, 0);
     turn.finish();
 }
@@ -187,8 +192,7 @@ fn over_the_limit_the_query_of_the_client_with_most_waiting_is_refused() {
 impl Clients {
     /// Sends a query that is refused at once.
     fn send_refused(&self, client: &PayingClient) -> ApiError {
-        let (gate, client) = (Arc::clone(&self.gate), client.clone());
-        let mut entering: Entering = Box::pin(async move { gate.enter(client).await });
+        let mut entering = self.enter(client);
         poll(&mut entering).expect("at once").expect_err("refused")
     }
 }

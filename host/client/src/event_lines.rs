@@ -7,7 +7,7 @@ pub struct ReceivedEvent {
     pub id: String,
     /// The topic. `oarlock.gap` means that events may be missing before this one.
     pub topic: String,
-    /// The payload. One that is not UTF-8 is `{"hex":"…"}`.
+    /// The payload. If it begins with `{"hex":"`, the rest is its bytes in hexadecimal.
     pub data: String,
 }
 

@@ -292,6 +292,12 @@ impl<M: ReplicatedStateMachine> Applier<M> {
         })
     }
 
+    /// The snapshots of this node.
+    #[must_use]
+    pub fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::clone(&self.snapshots)
+    }
+
     /// Replaces the state by that of a snapshot.
     ///
     /// # Errors

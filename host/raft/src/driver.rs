@@ -27,6 +27,7 @@ mod proposals;
 mod queries;
 mod queue;
 mod reads;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,7 @@ pub use input::Input;
 pub use limits::DriverLimits;
 pub use log_copies::{CopiedEntries, CopyCallback, CopyRequest, LogCopy};
 pub use outcome::{Applied, Consistency, SubmitError};
+pub use snapshots::SnapshotFailures;
 
 /// The core of one node, and the requests that wait for it.
 ///
@@ -68,6 +70,7 @@ pub struct Driver<M: ReplicatedStateMachine, E: Environment<M>> {
     queries: Queries<M::Query, E::QueryClient>,
     admin: AdminRequests<E::Operator>,
     log_copies: LogCopies,
+    snapshot_failures: SnapshotFailures,
 }
 
 impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
@@ -84,6 +87,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             queries: Queries::new(session),
             admin: AdminRequests::new(session),
             log_copies: LogCopies::default(),
+            snapshot_failures: SnapshotFailures::default(),
         }
     }
 
@@ -108,6 +112,12 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     #[must_use]
     pub fn session(&self) -> u64 {
         self.proposals.session
+    }
+
+    /// The snapshots that could not be taken.
+    #[must_use]
+    pub fn snapshot_failures(&self) -> &SnapshotFailures {
+        &self.snapshot_failures
     }
 
     /// Requests of this node's clients that have no outcome yet.
@@ -156,8 +166,11 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
             Input::Applied(index, replies) => self.on_applied(index, replies),
             Input::WaitsEnded => self.core.announce_commit(now),
             Input::Restored(meta) => self.on_restored(&meta),
-            Input::SnapshotTaken(meta) => self.core.snapshot_taken(now, meta),
-            Input::TakeSnapshot => self.core.take_snapshot(),
+            Input::SnapshotTaken(taken) => self.on_snapshot_taken(taken),
+            Input::SnapshotChecked(meta, is_sound) => {
+                self.core.snapshot_checked(now, &meta, is_sound);
+            }
+            Input::TakeSnapshot => self.take_snapshot(),
             Input::Reinstall => self.core.reinstall(now),
             Input::CopyLog(request) => self.on_copy_log(request),
             Input::Joined(cluster_id) => self.env.disk(DiskTask::Join(cluster_id)),
@@ -294,6 +307,7 @@ impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
         match task {
             SnapshotTask::Take => self.env.machine(MachineTask::TakeSnapshot),
             SnapshotTask::Restore(meta) => self.env.machine(MachineTask::Restore(meta)),
+            SnapshotTask::Check(meta) => self.env.machine(MachineTask::CheckSnapshot(meta)),
             SnapshotTask::ReadChunk { to, meta, offset } => {
                 self.env.disk(DiskTask::ReadChunk { to, meta, offset });
             }

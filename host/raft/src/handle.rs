@@ -42,7 +42,9 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::disk::DiskStats;
-use crate::driver::{Applied, Consistency, CopyRequest, Input, LogCopy, SubmitError};
+use crate::driver::{
+    Applied, Consistency, CopyRequest, Input, LogCopy, SnapshotFailures, SubmitError,
+};
 use crate::entry::CommandClass;
 use crate::ids::Index;
 use crate::raft::Role;
@@ -296,7 +298,14 @@ impl<M: ReplicatedStateMachine> Raft<M> {
         copy.await.map_err(|_| SubmitError::Stopped)
     }
 
-    /// Requests a snapshot of the state machine now, independently of the threshold.
+    /// Notifies of each snapshot that could not be taken, under the rule of [`Raft::watch_status`].
+    #[must_use]
+    pub fn watch_snapshot_failures(&self) -> watch::Receiver<SnapshotFailures> {
+        self.shared.published.snapshot_failures.clone()
+    }
+
+    /// Requests a snapshot of the state machine now, independently of the threshold. [`Status::snapshot`] shows it, or
+    /// [`Raft::watch_snapshot_failures`] why it failed.
     ///
     /// # Errors
     /// The node is not running.

@@ -100,7 +100,7 @@ pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use driver::{Applied, Consistency, SubmitError};
+pub use driver::{Applied, Consistency, SnapshotFailures, SubmitError};
 pub use entry::CLUSTER_LEVEL;
 pub use handle::{
     Leadership, Raft, RaftBuilder, RaftConfig, RaftResult, StartError, Status, create_raft,

@@ -79,6 +79,7 @@ mod reserve;
 mod rng;
 mod role;
 mod snapshot;
+mod snapshot_check;
 mod stopping;
 #[cfg(test)]
 mod tests;
@@ -112,6 +113,7 @@ use reinstall::Reinstallation;
 use rejoin::ReplacedStores;
 use rng::Rng;
 use role::{KnownLeader, RoleState};
+use snapshot_check::SnapshotChecks;
 use voting::Ineligible;
 use writes::{RefusedWrite, Writes};
 
@@ -213,6 +215,8 @@ pub struct Core {
     apply_read_in_flight: bool,
     /// The newest complete snapshot, taken or received. The log is purged at most up to it.
     snapshot: Option<SnapshotMeta>,
+    /// Whether that one is still what was written.
+    checks: SnapshotChecks,
     /// A snapshot of this node's state is being taken.
     taking_snapshot: bool,
     /// How often the disk is still to remove older snapshots. No other is taken before, or they would pile up.
@@ -302,6 +306,7 @@ impl Core {
             unapplied: Outstanding::default(),
             apply_read_in_flight: false,
             snapshot,
+            checks: SnapshotChecks::new(now, config.limits.snapshot_check_interval),
             taking_snapshot: false,
             retaining: 0,
             receiving: 0,
@@ -321,6 +326,8 @@ impl Core {
         core.compact();
         if !core.is_alone() {
             core.rearm_election();
+        }
+        if !core.has_been_alone() {
             core.withhold_vote_at_start(stored.granted_lease);
         }
         core.update_contacts();
@@ -440,6 +447,13 @@ impl Core {
         self.membership().members().keys().eq([&self.config.id])
     }
 
+    /// Whether it is, in every configuration that the log still has. Otherwise it may have granted a lease to a leader that has not yet
+    /// learned that it was removed.
+    fn has_been_alone(&self) -> bool {
+        let only = |members: &Membership| members.members().keys().eq([&self.config.id]);
+        self.configurations.all(only)
+    }
+
     // ----- time -----
 
     /// When [`Core::tick`] is due.
@@ -449,8 +463,8 @@ impl Core {
             return Duration::MAX;
         }
         let own = self.role_deadline();
-        let retry = self.writes.retry_deadline();
-        retry.map_or(own, |at| own.min(at))
+        let others = [self.writes.retry_deadline(), self.snapshot_check_deadline()];
+        others.into_iter().flatten().fold(own, Duration::min)
     }
 
     fn role_deadline(&self) -> Duration {
@@ -629,6 +643,7 @@ impl Core {
         self.advance_reinstall();
         self.collect_entries_to_apply();
         self.take_snapshot_if_due();
+        self.check_snapshot_if_due();
         self.collect_chunks();
         if self.writes.in_flight.is_none() && self.may_write() {
             self.out.write = self.begin_write();

@@ -133,8 +133,8 @@ pub trait LogStore: Send + 'static {
     }
 }
 
-/// Snapshots of the state machine. Two threads share it: the apply thread takes and restores snapshots, the disk thread
-/// sends and receives them. Therefore its methods take `&self`.
+/// Snapshots of the state machine. Several threads share it: the apply thread takes and restores snapshots, the disk thread
+/// sends and receives them, and others check them. Therefore its methods take `&self`.
 pub trait SnapshotStore: Send + Sync + 'static {
     /// The newest complete snapshot, received or taken here.
     ///
@@ -161,10 +161,19 @@ pub trait SnapshotStore: Send + Sync + 'static {
     /// The snapshot was removed or is corrupt.
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn Read + Send>, StorageError>;
 
-    /// Reads up to `max_bytes` at `offset`, to send them to a peer; returns no bytes at the end.
+    /// Reads a snapshot to its end, and checks the checksum of all bytes.
     ///
     /// # Errors
     /// The snapshot was removed, is corrupt, or can't be read.
+    fn check(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        self.open(meta).map(drop)
+    }
+
+    /// Reads up to `max_bytes` at `offset`, to send them to a peer; returns no bytes at the end. Does not check the checksum: the
+    /// peer does that.
+    ///
+    /// # Errors
+    /// The snapshot was removed, or can't be read.
     fn read_chunk(
         &self,
         meta: &SnapshotMeta,

@@ -205,6 +205,10 @@ impl TestNode {
                 }
                 return;
             }
+            SnapshotTask::Check(meta) => {
+                let is_sound = self.applier.snapshots().check(&meta).is_ok();
+                return self.core.snapshot_checked(self.now, &meta, is_sound);
+            }
             SnapshotTask::ReadChunk { to, meta, offset } => {
                 DiskTask::ReadChunk { to, meta, offset }
             }

@@ -637,7 +637,8 @@ fn raft_builder<M: ReplicatedStateMachine>(
         .accept_copy(settings.accept_copy)
         .initial_settings(settings.proposed_settings())
         .max_clock_skew(settings.replication.max_clock_skew)
-        .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second);
+        .snapshot_bytes_per_second(settings.replication.snapshot_bytes_per_second)
+        .snapshot_check_interval(settings.replication.snapshot_check_interval);
     #[cfg(test)]
     let builder = {
         let clock = settings.wall_clock.clone();

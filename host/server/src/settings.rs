@@ -117,6 +117,8 @@ impl HttpSettings {
 pub(crate) struct Replication {
     /// Rate limit for sending snapshots, in bytes per second, for all peers together. `None`: no limit.
     pub(crate) snapshot_bytes_per_second: Option<u64>,
+    /// How often the newest snapshot is checked.
+    pub(crate) snapshot_check_interval: Duration,
     /// Leader leases: the largest difference in speed between the clocks of two nodes, in percent. `None`: no leases.
     pub(crate) lease_drift_percent: Option<u32>,
     /// How far the clock of a node may differ from the clocks of a majority.
@@ -127,6 +129,7 @@ impl Default for Replication {
     fn default() -> Self {
         Self {
             snapshot_bytes_per_second: None,
+            snapshot_check_interval: Duration::from_secs(3600),
             lease_drift_percent: None,
             max_clock_skew: MAX_CLOCK_SKEW,
         }
@@ -255,6 +258,7 @@ impl ServeSettings {
         let raft = raft_config(&args).map_err(|(flag, error)| with_origin(flag, origins)(error))?;
         let replication = Replication {
             snapshot_bytes_per_second: args.raft.snapshot_bytes_per_second,
+            snapshot_check_interval: Duration::from_secs(args.raft.snapshot_check_interval_s),
             lease_drift_percent: args.raft.lease_drift_percent,
             max_clock_skew: Duration::from_millis(args.raft.max_clock_skew_ms),
         };

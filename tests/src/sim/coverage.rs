@@ -74,6 +74,10 @@ counts! {
     damages "damages at rest",
     /// Nodes that found their disk corrupt and stopped.
     damaged_nodes "nodes out of service",
+    /// Snapshots that rotted while their node ran.
+    rots_of_snapshots "rots of snapshots",
+    /// Checks that have found a snapshot rotten.
+    rotten_snapshots "rotten snapshots found",
     /// Nodes that set their files aside for that, and got everything from their peers.
     set_aside "nodes that healed",
     /// Nodes that found the last write of their log corrupt and went on as another store.

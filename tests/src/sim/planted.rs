@@ -24,6 +24,10 @@ pub enum Planted {
     StartsWithoutVote,
     /// A snapshot is not synced before the log is purged behind it.
     SnapshotNotSynced,
+    /// A snapshot that has rotted is found sound (§7).
+    RotNotFound,
+    /// The node never learns the result of a check of its snapshot (§7).
+    CheckResultLost,
     /// The disk returns an entry that differs from the written one.
     ReadsAnotherEntry,
     /// A vote is counted twice (§5.2).
@@ -254,6 +258,8 @@ impl Planted {
         Self::CommitNeedsAll,
         Self::ElectionNeedsAll,
         Self::SnapshotHangs,
+        Self::RotNotFound,
+        Self::CheckResultLost,
         Self::TimeRunsBack,
         Self::OneNodeHasOtherTime,
         Self::HistoryRewritten,

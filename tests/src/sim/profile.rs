@@ -120,6 +120,8 @@ pub enum FaultKind {
     DiskFull,
     /// Something on a disk of bytes is no longer what was written.
     Rot,
+    /// The newest snapshot on a disk is no longer what was written, while the node runs.
+    SnapshotRot,
     /// A wall clock jumps.
     ClockJump,
     /// No snapshot can be taken for a while.
@@ -156,6 +158,7 @@ impl FaultKind {
         Self::DiskError,
         Self::DiskFull,
         Self::Rot,
+        Self::SnapshotRot,
         Self::ClockJump,
         Self::SnapshotFailure,
         Self::SnapshotOrder,
@@ -482,6 +485,7 @@ fn draw_limits(rng: &mut Rng) -> Limits {
         pending_reads: rng.pick(&[2, 1000]),
         promote_lag: rng.pick(&[0, 8, 64]),
         commit_delay: Duration::from_millis(rng.pick(&[0, 3, 20])),
+        snapshot_check_interval: Duration::from_millis(rng.pick(&[300, 1500])),
         reserved_entries: rng.pick(&[4, 64]),
         ..Limits::default()
     }
@@ -532,9 +536,9 @@ fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
     use FaultKind::{
         ChangeMembers, ClockJump, Crash, DiskError, DiskFull, DiskHang, Heal, IsolateLeader,
         OneWay, Partition, Pause, PowerLoss, Reinstall, RestartVoters, Rot, SnapshotFailure,
-        SnapshotOrder, Transfer,
+        SnapshotOrder, SnapshotRot, Transfer,
     };
-    let groups: [&[FaultKind]; 10] = [
+    let groups: [&[FaultKind]; 11] = [
         &[Crash, Crash, Crash, PowerLoss, DiskError],
         &[RestartVoters, Heal],
         &[DiskFull, DiskFull],
@@ -552,6 +556,7 @@ fn draw_faults(rng: &mut Rng, database: bool) -> Vec<FaultKind> {
         &[DiskHang, DiskHang],
         &[ClockJump],
         &[SnapshotFailure, SnapshotOrder, Reinstall],
+        &[SnapshotRot, SnapshotRot],
         &[ChangeMembers, ChangeMembers],
         &[Transfer],
     ];

@@ -545,6 +545,8 @@ struct Shelf {
     failing: bool,
     /// The last attempt to take one has failed.
     failed: bool,
+    /// The one that is no longer what was written. A new one of the same entry replaces it.
+    rotten: Option<SnapshotMeta>,
 }
 
 impl SimSnapshots {
@@ -566,9 +568,27 @@ impl SimSnapshots {
         lock(&self.shelf).failed
     }
 
+    /// The newest one rots. Returns whether there is one.
+    pub(crate) fn rot(&self) -> bool {
+        let newest = self.newest().ok().flatten();
+        let found = newest.is_some();
+        lock(&self.shelf).rotten = newest;
+        found
+    }
+
+    /// Whether this one has rotted.
+    pub(crate) fn is_rotten(&self, meta: &SnapshotMeta) -> bool {
+        lock(&self.shelf).rotten.as_ref() == Some(meta)
+    }
+
     /// The disk is replaced by an empty one.
     pub(crate) fn wipe(&self) {
-        lock(&self.shelf).store = MemorySnapshots::new();
+        self.replace(MemorySnapshots::new());
+    }
+
+    fn replace(&self, store: MemorySnapshots) {
+        let mut shelf = lock(&self.shelf);
+        (shelf.store, shelf.rotten) = (store, None);
     }
 
     /// A copy of what it holds now.
@@ -578,16 +598,17 @@ impl SimSnapshots {
 
     /// The disk is replaced by an old copy.
     pub(crate) fn put_back(&self, saved: &MemorySnapshots) {
-        lock(&self.shelf).store = saved.copy();
+        self.replace(saved.copy());
     }
 
-    /// The power goes.
+    /// The power goes. What was rotten can be read again: a start with a rotten snapshot is refused, and is not simulated.
     pub(crate) fn crash(&self) {
+        lock(&self.shelf).rotten = None;
         if matches!(
             self.planted,
             Some(Planted::SnapshotNotSynced | Planted::WipedDisk)
         ) {
-            lock(&self.shelf).store = MemorySnapshots::new();
+            self.wipe();
         }
     }
 
@@ -621,6 +642,7 @@ impl SnapshotStore for SimSnapshots {
         if shelf.failing {
             return Err(injected("cannot begin"));
         }
+        shelf.rotten.take_if(|rotten| rotten.last == last);
         drop(shelf);
         if self.planted == Some(Planted::SnapshotHoldsMore) && last.index > Index(1) {
             return self.store().create(
@@ -637,14 +659,30 @@ impl SnapshotStore for SimSnapshots {
         self.store().open(meta)
     }
 
+    fn check(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        if self.is_rotten(meta) && self.planted != Some(Planted::RotNotFound) {
+            return Err(StorageError::Corrupt {
+                record: format!("the snapshot of entry {}", meta.last),
+                reason: "it has rotted".to_owned(),
+            });
+        }
+        self.store().check(meta)
+    }
+
     fn read_chunk(
         &self,
         meta: &SnapshotMeta,
         offset: u64,
         max_bytes: usize,
     ) -> Result<Bytes, StorageError> {
-        self.store()
-            .read_chunk(meta, offset, max_bytes.min(self.chunk_bytes))
+        let max_bytes = max_bytes.min(self.chunk_bytes);
+        let chunk = self.store().read_chunk(meta, offset, max_bytes)?;
+        if !self.is_rotten(meta) || chunk.is_empty() {
+            return Ok(chunk);
+        }
+        let mut rotten = chunk.to_vec();
+        rotten[0] ^= 1;
+        Ok(rotten.into())
     }
 
     fn receive(

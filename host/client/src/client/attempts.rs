@@ -35,6 +35,9 @@ pub(super) enum AttemptError {
     Broken(Endpoint, String),
     /// The node responded, but its response does not contain the outcome.
     Unclear(Endpoint, String),
+    /// Something else than a node responded, for example a proxy or another server. With a status of 500 or more, it may have passed the
+    /// request on.
+    Foreign(Endpoint, StatusCode),
     /// The request was sent, and no response arrived in time.
     Silent(Endpoint),
     /// The response cannot be read. A retry would give the same.
@@ -65,6 +68,7 @@ impl AttemptError {
     fn may_be_carried_out(&self) -> bool {
         match self {
             Self::NotConnected(..) | Self::Declined { .. } => false,
+            Self::Foreign(_, status) => status.is_server_error(),
             Self::Broken(..)
             | Self::Unclear(..)
             | Self::Silent(_)
@@ -82,6 +86,10 @@ impl AttemptError {
             Self::Broken(endpoint, message) | Self::Unclear(endpoint, message) => {
                 RequestError::Broken { endpoint, message }
             }
+            Self::Foreign(endpoint, status) => RequestError::Malformed {
+                endpoint,
+                message: foreign(status),
+            },
             Self::Silent(endpoint) => RequestError::TimedOut {
                 waited,
                 message: format!("{endpoint} did not respond"),
@@ -91,6 +99,21 @@ impl AttemptError {
             Self::GaveUp(message) => RequestError::TimedOut { waited, message },
         }
     }
+}
+
+/// What is said of a response that no node sends.
+fn foreign(status: StatusCode) -> String {
+    format!(
+        "HTTP {} without an error object in the body, which no node sends: is this another server or a proxy?",
+        status.as_u16()
+    )
+}
+
+/// Whether a node may have sent the response: its errors have an object in the body.
+fn is_of_a_node(reply: &HttpReply) -> bool {
+    let is_error = reply.status.is_client_error() || reply.status.is_server_error();
+    let is_refusal = reply.status == StatusCode::UNPROCESSABLE_ENTITY;
+    !is_error || is_refusal || response::host_error(&reply.body).is_some()
 }
 
 /// Sends a request to one node once, for at most `limit`.
@@ -104,6 +127,9 @@ pub(super) async fn attempt(
         .exchange(endpoint, call, limit, node_timeout(limit))
         .await
         .map_err(|error| AttemptError::of(endpoint, error))?;
+    if !is_of_a_node(&reply) {
+        return Err(AttemptError::Foreign(endpoint.clone(), reply.status));
+    }
     match reply.status {
         // The guest failed, as it would on every node.
         StatusCode::INSUFFICIENT_STORAGE if response::is_state_full(&reply.body) => Ok(reply),
@@ -244,7 +270,7 @@ impl NotBefore {
     }
 }
 
-/// The endpoints whose last attempt failed to connect, with the reason.
+/// The endpoints whose last attempt reached no node, with the reason.
 pub(super) struct ConnectionFailures(Vec<Option<String>>);
 
 impl ConnectionFailures {
@@ -255,6 +281,9 @@ impl ConnectionFailures {
     pub(super) fn note(&mut self, position: usize, failed: &AttemptError) {
         self.0[position] = match failed {
             AttemptError::NotConnected(endpoint, message) => Some(format!("{endpoint}: {message}")),
+            AttemptError::Foreign(endpoint, status) => {
+                Some(format!("{endpoint}: {}", foreign(*status)))
+            }
             _ => None,
         };
     }

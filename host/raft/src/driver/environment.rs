@@ -65,4 +65,6 @@ pub enum MachineTask<M: ReplicatedStateMachine, C> {
     TakeSnapshot,
     /// Replace the state by that of this snapshot.
     Restore(SnapshotMeta),
+    /// Read this snapshot to its end, concurrently with other tasks, and report whether it is sound.
+    CheckSnapshot(SnapshotMeta),
 }

@@ -1,5 +1,6 @@
 //! The inputs of the driver.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,8 +57,10 @@ pub enum Input<M: ReplicatedStateMachine, E: Environment<M>> {
     WaitsEnded,
     /// The state machine has restored this snapshot.
     Restored(SnapshotMeta),
-    /// The state machine has taken a snapshot; `None` if that failed.
-    SnapshotTaken(Option<SnapshotMeta>),
+    /// The state machine has taken a snapshot, or why that failed.
+    SnapshotTaken(Result<SnapshotMeta, Arc<str>>),
+    /// A snapshot was read to its end: whether it is sound.
+    SnapshotChecked(SnapshotMeta, bool),
     /// Take a snapshot now.
     TakeSnapshot,
     /// Replace the state of the machine by the leader's: it has diverged.

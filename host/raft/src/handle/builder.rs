@@ -208,6 +208,13 @@ impl<M: ReplicatedStateMachine> RaftBuilder<M> {
         self
     }
 
+    /// How often the newest snapshot is read to its end and its checksum compared. Default: an hour.
+    #[must_use]
+    pub fn snapshot_check_interval(mut self, interval: Duration) -> Self {
+        self.core_limits.snapshot_check_interval = interval;
+        self
+    }
+
     /// How long a leader may delay the message with a commit index to a peer whose clients wait for nothing. The next
     /// entries carry it if they come earlier. Zero: no delay. Default: 3 ms.
     #[must_use]

@@ -9,7 +9,7 @@ use super::environment::ThreadEnvironment;
 use super::error::FatalError;
 use super::status::{Leadership, Status};
 use super::status_log;
-use crate::driver::Input;
+use crate::driver::{Input, SnapshotFailures};
 use crate::raft::Core;
 use crate::state_machine::ReplicatedStateMachine;
 
@@ -39,6 +39,7 @@ pub(super) struct Publisher {
     pub(super) leadership: watch::Sender<Leadership>,
     /// Whether `leadership` has a leader. Changes after it.
     has_leader: Arc<AtomicBool>,
+    snapshot_failures: watch::Sender<SnapshotFailures>,
     pub(super) fatal: watch::Sender<Option<FatalError>>,
 }
 
@@ -47,6 +48,7 @@ pub(super) struct Published {
     pub(super) status: watch::Receiver<Status>,
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) has_leader: Arc<AtomicBool>,
+    pub(super) snapshot_failures: watch::Receiver<SnapshotFailures>,
     pub(super) fatal: watch::Receiver<Option<FatalError>>,
 }
 
@@ -56,32 +58,43 @@ impl Publisher {
         let (status_sender, status) = watch::channel(status);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
         let (fatal_sender, fatal) = watch::channel(None);
+        let (failures_sender, snapshot_failures) = watch::channel(SnapshotFailures::default());
         let has_leader = Arc::new(AtomicBool::new(false));
         (
             Self {
                 status: status_sender,
                 leadership: leadership_sender,
                 has_leader: Arc::clone(&has_leader),
+                snapshot_failures: failures_sender,
                 fatal: fatal_sender,
             },
             Published {
                 status,
                 leadership,
                 has_leader,
+                snapshot_failures,
                 fatal,
             },
         )
     }
 
-    /// Publishes the state of the core, if it has changed.
-    pub(super) fn publish(&self, core: &Core) {
+    /// Publishes what has changed: the snapshots that failed, and the state of the core.
+    pub(super) fn publish(&self, failures: &SnapshotFailures, core: &Core) {
+        self.snapshot_failures.send_if_modified(|published| {
+            let changed = published.count != failures.count;
+            if changed {
+                published.clone_from(failures);
+            }
+            changed
+        });
         self.status.send_if_modified(|status| {
             let before = (status.voting.clone(), status.voters_without_data.clone());
-            let clock = status.clock;
+            let (clock, was_damaged) = (status.clock, status.snapshot_damaged);
             let changed = status.update(core);
             if changed {
                 status_log::log_changes(&before.0, &before.1, status);
                 status_log::log_clock(clock, status.clock);
+                status_log::log_snapshot(was_damaged, status);
             }
             changed
         });

@@ -128,7 +128,7 @@ impl<M: ReplicatedStateMachine> Runtime<M> {
         let driver = Driver::new(core, env, config.driver, random_u64());
         let session = driver.session();
         // The settings may name other members than the log.
-        publisher.publish(driver.core());
+        publisher.publish(driver.snapshot_failures(), driver.core());
         inbox.start_driver(RunningDriver::new(driver, publisher, epoch));
         let threads = [
             // First: it ends the others if one can't be started.

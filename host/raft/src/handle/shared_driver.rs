@@ -247,7 +247,8 @@ impl<M: ReplicatedStateMachine> RunningDriver<M> {
             return self.fail(error);
         }
         driver.env_mut().flush_replies();
-        self.publisher.publish(driver.core());
+        self.publisher
+            .publish(driver.snapshot_failures(), driver.core());
         AfterTurn::Due(driver.next_deadline())
     }
 

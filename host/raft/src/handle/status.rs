@@ -59,6 +59,8 @@ pub struct Status {
     pub reinstalled: u64,
     /// The entry of the leader's snapshot that the last of them has installed.
     pub reinstalled_at: Index,
+    /// The newest snapshot is damaged on the disk. The node does not send it, and takes a new one.
+    pub snapshot_damaged: bool,
     /// The level of the cluster, as far as this node knows it to be committed. 0: as the release before this one.
     pub cluster_level: u32,
     /// The lineage of the cluster; [`Lineage::NONE`] at level 0.
@@ -104,6 +106,7 @@ impl Status {
             reinstall: None,
             reinstalled: 0,
             reinstalled_at: Index::ZERO,
+            snapshot_damaged: false,
             cluster_level: 0,
             lineage: Lineage::NONE,
         }
@@ -133,6 +136,7 @@ impl Status {
         changed |= set(&mut self.reinstall, core.reinstalling());
         changed |= set(&mut self.reinstalled, core.reinstalled());
         changed |= set(&mut self.reinstalled_at, core.reinstalled_at());
+        changed |= set(&mut self.snapshot_damaged, core.is_snapshot_damaged());
         changed |= set(&mut self.cluster_level, core.cluster().level);
         changed |= set(&mut self.lineage, core.cluster().lineage);
         if self.node_id != *core.id() {

@@ -92,6 +92,20 @@ pub(super) fn log_clock(before: ClockStatus, now: ClockStatus) {
     }
 }
 
+/// Logs that the newest snapshot was found damaged, or is sound again.
+pub(super) fn log_snapshot(was_damaged: bool, now: &Status) {
+    let snapshot = now.snapshot.as_ref().map_or(0, |meta| meta.last.index.0);
+    match (was_damaged, now.snapshot_damaged) {
+        (false, true) => tracing::error!(
+            snapshot,
+            "the newest snapshot is damaged: this node does not use or send it, and takes a new one. Do not stop the node before \
+             that is done. Then examine the disk"
+        ),
+        (true, false) => tracing::info!(snapshot, "a new snapshot has replaced the damaged one"),
+        _ => {}
+    }
+}
+
 fn names(nodes: &[NodeId]) -> String {
     let names: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
     names.join(", ")

@@ -13,6 +13,7 @@ use super::shared_driver::panic_message;
 use crate::applier::Applier;
 use crate::disk::{Disk, DiskDone, DiskTask};
 use crate::driver::{Input, MachineTask};
+use crate::entry::SnapshotMeta;
 use crate::state_machine::{QueryCallback, ReplicatedStateMachine};
 
 /// Starts a thread. If it panics, the node stops with that as its fatal error.
@@ -66,7 +67,7 @@ pub(super) fn run_machine<M: ReplicatedStateMachine>(
     tasks: &mpsc::Receiver<MachineTask<M, QuerySender<M>>>,
     inbox: &Inbox<M>,
 ) {
-    let mut writer = None;
+    let (mut writer, mut checker) = (None, None);
     while let Some(task) = next_task(&mut applier, tasks) {
         let done = match task {
             MachineTask::Apply(entries) => {
@@ -100,7 +101,22 @@ pub(super) fn run_machine<M: ReplicatedStateMachine>(
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the snapshot failed");
-                        Ok(Input::SnapshotTaken(None))
+                        Ok(Input::SnapshotTaken(Err(error.to_string().into())))
+                    }
+                }
+            }
+            MachineTask::CheckSnapshot(meta) => {
+                // The previous one has finished: the core requests one check at a time.
+                join(checker.take());
+                match spawn_snapshot_checker(&applier, &meta, inbox) {
+                    Ok(thread) => {
+                        checker = Some(thread);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the check of a snapshot could not start");
+                        // Nothing speaks against it. The next check comes after the interval.
+                        Ok(Input::SnapshotChecked(meta, true))
                     }
                 }
             }
@@ -114,7 +130,7 @@ pub(super) fn run_machine<M: ReplicatedStateMachine>(
             }
         }
     }
-    // A stopped node writes nothing more.
+    // A stopped node writes nothing more. A check only reads: nothing waits for it.
     join(writer);
 }
 
@@ -148,7 +164,25 @@ fn spawn_snapshot_writer<M: ReplicatedStateMachine>(
         let taken = snapshot
             .run()
             .inspect_err(|error| tracing::warn!(%error, "the snapshot failed"));
-        inbox.notify(DriverEvent::Input(Input::SnapshotTaken(taken.ok()), None));
+        let taken = taken.map_err(|error| error.to_string().into());
+        inbox.notify(DriverEvent::Input(Input::SnapshotTaken(taken), None));
     };
     Ok(spawn("raft-snapshot", inbox, write)?)
+}
+
+/// Starts a thread that reads a snapshot to its end, and reports whether it is sound.
+fn spawn_snapshot_checker<M: ReplicatedStateMachine>(
+    applier: &Applier<M>,
+    meta: &SnapshotMeta,
+    inbox: &Inbox<M>,
+) -> std::io::Result<JoinHandle<()>> {
+    let (snapshots, meta) = (applier.snapshots(), meta.clone());
+    let check = move |inbox: &Inbox<M>| {
+        let checked = snapshots.check(&meta).inspect_err(|error| {
+            tracing::warn!(snapshot = %meta.last, %error, "a snapshot is not sound");
+        });
+        let input = Input::SnapshotChecked(meta, checked.is_ok());
+        inbox.notify(DriverEvent::Input(input, None));
+    };
+    spawn("raft-check", inbox, check)
 }

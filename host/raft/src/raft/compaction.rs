@@ -17,19 +17,22 @@ impl Core {
             .map_or(Index::ZERO, |meta| meta.last.index);
         let since = self.log.applied.0.saturating_sub(last.0);
         let full = self.log.len() >= self.config.max_log_entries;
-        let enough = since >= self.config.snapshot_threshold || full && since > 0;
+        let damaged = self.checks.is_damaged();
+        let enough = since >= self.config.snapshot_threshold || full && since > 0 || damaged;
         let may = self.now >= self.snapshot_retry_at && self.retaining == 0;
         if enough && may && !self.reinstallation.awaits_state() {
             self.take_snapshot();
         }
     }
 
-    /// Takes a snapshot now, unless one is being taken.
-    pub fn take_snapshot(&mut self) {
-        if !self.taking_snapshot && self.reinstallation.wanted_from().is_none() {
+    /// Takes a snapshot now, unless one is being taken. Returns `false` if none can be taken, because the state is being replaced.
+    pub fn take_snapshot(&mut self) -> bool {
+        let may = self.reinstallation.wanted_from().is_none();
+        if may && !self.taking_snapshot {
             self.taking_snapshot = true;
             self.add_snapshot_task(SnapshotTask::Take);
         }
+        may
     }
 
     /// A snapshot was taken. `None`: it failed, and is tried again after a maximum election timeout.
@@ -41,14 +44,24 @@ impl Core {
             self.snapshot_retry_at = self.now + self.config.election_timeout_max;
             return;
         };
-        if self
+        let damaged = self.snapshot.clone().filter(|_| self.checks.is_damaged());
+        let is_newer = self
             .snapshot
             .as_ref()
-            .is_none_or(|newest| newest.last.index < meta.last.index)
-        {
-            self.snapshot = Some(meta);
-            self.compact();
+            .is_none_or(|newest| newest.last.index < meta.last.index);
+        let replaces = damaged
+            .as_ref()
+            .is_some_and(|damaged| damaged.last.index == meta.last.index);
+        if !is_newer && !replaces {
+            return;
         }
+        self.snapshot = Some(meta);
+        let interval = self.config.limits.snapshot_check_interval;
+        self.checks.is_new(self.now, interval);
+        if let Some(damaged) = damaged {
+            self.replace_damaged(&damaged);
+        }
+        self.compact();
     }
 
     /// Purges the log up to the newest snapshot, except for some entries that slow followers may still need.
@@ -60,16 +73,21 @@ impl Core {
         let room = self.config.max_log_entries.saturating_sub(threshold);
         let leader = self.role.as_leader();
         let peers = leader.into_iter().flat_map(|leader| leader.peers.values());
-        let in_transfer = peers.filter_map(|peer| match &peer.state {
+        // A peer that is silent keeps nothing.
+        let silence = self.config.election_timeout_max;
+        let heard = peers.filter(|peer| self.now.saturating_sub(peer.heard_at) < silence);
+        let in_transfer = heard.filter_map(|peer| match &peer.state {
             ProgressState::Snapshot(transfer) => Some(&transfer.meta),
             _ => None,
         });
         let oldest = in_transfer.min_by_key(|meta| meta.last).cloned();
-        // The entries after a snapshot in transfer should still be in the log when it arrives.
+        // The entries after a snapshot in transfer should still be in the log when it arrives. Some room is left: the log must not be
+        // full at the moment when the next snapshot is due.
+        let usual = (threshold / 2).min(room);
         let trailing = if oldest.is_some() {
-            room
+            usual.max(room.saturating_sub(threshold / 4))
         } else {
-            (threshold / 2).min(room)
+            usual
         };
         let index = Index(meta.last.index.0.saturating_sub(trailing));
         if let Some(term) = self

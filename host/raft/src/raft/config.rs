@@ -91,6 +91,8 @@ pub struct Limits {
     pub in_flight_chunks: usize,
     /// Most bytes of snapshots sent per second, to all peers together. `None`: no limit.
     pub snapshot_bytes_per_second: Option<u64>,
+    /// How often the newest snapshot is read to its end, and its checksum compared.
+    pub snapshot_check_interval: Duration,
     /// How long a leader may delay the commit index for a peer whose clients wait for nothing. Zero: no delay.
     pub commit_delay: Duration,
 }
@@ -112,6 +114,7 @@ impl Default for Limits {
             promote_lag: 64,
             in_flight_chunks: 4,
             snapshot_bytes_per_second: None,
+            snapshot_check_interval: Duration::from_secs(3600),
             commit_delay: Duration::ZERO,
         }
     }

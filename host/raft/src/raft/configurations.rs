@@ -44,6 +44,12 @@ impl Configurations {
         self.later.back().map_or(&self.base.1, |(_, last)| last)
     }
 
+    /// Whether a condition holds for the one at the snapshot, or else at the start, and for all later ones.
+    pub(super) fn all(&self, condition: impl Fn(&Membership) -> bool) -> bool {
+        let later = self.later.iter().map(|(_, members)| members);
+        later.chain([&self.base.1]).all(condition)
+    }
+
     /// The last one among the entries up to `committed`.
     pub(super) fn committed(&self, committed: Index) -> &Membership {
         let known = self.later.iter().rev();

@@ -50,6 +50,7 @@ impl Core {
             unapplied,
             apply_read_in_flight,
             snapshot,
+            checks,
             taking_snapshot,
             retaining,
             receiving,
@@ -70,6 +71,7 @@ impl Core {
             "{snapshot:?}{taking_snapshot}{retaining}{receiving}{restoring:?}{:?}{apply_read_in_flight}{unapplied:?}{wanted:?}",
             reinstallation.step
         )?;
+        write!(out, "{}", checks.situation())?;
         write!(
             out,
             "{configurations:?}{clusters:?}{store_id}{ineligible:?}{replaced_stores:?}{replacing_store}{met:?}{fault:?}"

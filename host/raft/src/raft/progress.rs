@@ -92,6 +92,13 @@ impl SnapshotTransfer {
         }
     }
 
+    /// Whether a peer that has bytes up to `offset` had more, or has discarded the first chunk: it has lost them, or found them corrupt.
+    #[must_use]
+    pub fn is_lost(&self, offset: u64) -> bool {
+        let discarded = offset == 0 && self.offset == 0 && !self.in_flight.is_empty();
+        offset < self.offset || discarded && self.meta.length > 0
+    }
+
     /// Chunks or responses were lost: everything after the confirmed offset is sent again.
     pub fn restart(&mut self, now: Duration) {
         self.moved_at = now;

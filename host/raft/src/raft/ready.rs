@@ -73,6 +73,8 @@ pub enum SnapshotTask {
     },
     /// Replace the state of the machine with this snapshot.
     Restore(SnapshotMeta),
+    /// Read this snapshot to its end, and compare its checksum.
+    Check(SnapshotMeta),
     /// Delete all snapshots that are older than this one.
     Retain(SnapshotMeta),
     /// Keep a copy of this snapshot for inspection.

@@ -21,7 +21,8 @@ impl Core {
     // ----- as the leader -----
 
     pub(super) fn start_snapshot_transfer(&mut self, to: &NodeId) {
-        let (Some(meta), Some(peer)) = (self.snapshot.clone(), self.role.peer_mut(to)) else {
+        let sendable = self.snapshot.clone().filter(|_| self.checks.may_send());
+        let (Some(meta), Some(peer)) = (sendable, self.role.peer_mut(to)) else {
             return;
         };
         peer.transfer(meta, self.now);
@@ -62,7 +63,11 @@ impl Core {
 
     fn waiting_for_chunks<'a>(&self, leader: &'a Leader) -> impl Iterator<Item = &'a NodeId> {
         let window = self.config.limits.in_flight_chunks;
-        let wants = move |peer: &Progress| matches!(&peer.state, ProgressState::Snapshot(transfer) if transfer.wants_chunk(window));
+        let withheld = self.snapshot.as_ref().filter(|_| !self.checks.may_send());
+        let wants = move |peer: &Progress| {
+            matches!(&peer.state, ProgressState::Snapshot(transfer)
+            if transfer.wants_chunk(window) && Some(&transfer.meta) != withheld)
+        };
         let peers = leader.peers.iter();
         peers.filter(move |(_, peer)| wants(peer)).map(|(id, _)| id)
     }
@@ -134,7 +139,11 @@ impl Core {
                 transfer.sent(bytes, self.now);
                 self.send_chunk(to, chunk_of, offset, data);
             }
-            _ => peer.probe(self.log.last().index.next()),
+            (_, ProgressState::Snapshot(transfer)) => {
+                transfer.restart(self.now);
+                self.suspect(chunk_of, to);
+            }
+            _ => {}
         }
     }
 
@@ -188,7 +197,12 @@ impl Core {
             self.promote_rejoined();
             return;
         }
+        let has_lost = transfer.is_lost(response.next_offset);
         transfer.reached(response.next_offset.min(transfer.meta.length), now);
+        // It has found the snapshot corrupt, or has lost it.
+        if let Some(meta) = has_lost.then(|| transfer.meta.clone()) {
+            self.suspect(&meta, from);
+        }
     }
 
     // ----- as the follower -----
@@ -258,6 +272,8 @@ impl Core {
         self.clusters.install(meta, keeps_later);
         self.on_members_changed();
         self.snapshot = Some(meta.clone());
+        let interval = self.config.limits.snapshot_check_interval;
+        self.checks.is_new(self.now, interval);
         self.out.purge = Some(meta.last);
         // The snapshot contains the entries that the machine was about to receive.
         self.out.apply.clear();

@@ -17,6 +17,7 @@ mod pre_vote;
 mod read_index;
 mod reserve;
 mod single_node;
+mod snapshot_check;
 mod snapshots;
 mod transfer;
 mod writes;

@@ -47,8 +47,6 @@ pub struct SnapshotFiles {
     /// Number of snapshots taken since the start: makes the names of unfinished files unique.
     taken: AtomicU64,
     transfer: Mutex<Option<IncomingSnapshot>>,
-    /// The snapshot whose last byte was read for a peer most recently.
-    sent: Mutex<Option<LogId>>,
 }
 
 impl SnapshotFiles {
@@ -89,7 +87,6 @@ impl SnapshotFiles {
             max_bytes: DEFAULT_MAX_BYTES,
             taken: AtomicU64::new(0),
             transfer: Mutex::new(None),
-            sent: Mutex::new(None),
         }
     }
 
@@ -146,20 +143,6 @@ impl SnapshotFiles {
         }
     }
 
-    /// If a complete snapshot is read from the start again, checks its checksum: the peer may have found it corrupt. A
-    /// corrupt snapshot can never be sent, and this node must not use it either.
-    fn check_on_second_read(
-        &self,
-        meta: &SnapshotMeta,
-        offset: u64,
-        path: &Path,
-    ) -> Result<(), StorageError> {
-        if offset == 0 && self.sent().take_if(|sent| *sent == meta.last).is_some() {
-            self.open_checked(meta, path)?;
-        }
-        Ok(())
-    }
-
     /// Opens a snapshot after reading all of its bytes and checking the checksum.
     fn open_checked(&self, meta: &SnapshotMeta, path: &Path) -> Result<File, StorageError> {
         let (mut file, _) = self.find(meta)?;
@@ -168,10 +151,6 @@ impl SnapshotFiles {
             return Err(corrupt(path, "its checksum is wrong".to_owned()));
         }
         Ok(file)
-    }
-
-    fn sent(&self) -> MutexGuard<'_, Option<LogId>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn transfer(&self) -> MutexGuard<'_, Option<IncomingSnapshot>> {
@@ -268,7 +247,6 @@ impl SnapshotStore for SnapshotFiles {
         max_bytes: usize,
     ) -> Result<Bytes, StorageError> {
         let (mut file, path) = self.find(meta)?;
-        self.check_on_second_read(meta, offset, &path)?;
         let left = meta.length.saturating_sub(offset);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(max_bytes);
         if length == 0 {
@@ -280,9 +258,6 @@ impl SnapshotStore for SnapshotFiles {
         ))
         .and_then(|_| file.read_exact(&mut chunk))
         .map_err(failed("cannot read", &path))?;
-        if length as u64 == left {
-            *self.sent() = Some(meta.last);
-        }
         Ok(chunk.into())
     }
 

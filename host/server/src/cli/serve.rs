@@ -202,6 +202,11 @@ pub(crate) struct RaftArgs {
     #[arg(long, value_name = "BYTES", env = "OARLOCK_SNAPSHOT_BYTES_PER_SECOND")]
     #[arg(value_parser = clap::value_parser!(u64).range(1024..))]
     pub(crate) snapshot_bytes_per_second: Option<u64>,
+    /// How often the newest snapshot is read to its end and its checksum compared, in seconds. A damaged one is not sent to other
+    /// nodes, and is replaced by a new one.
+    #[arg(long, value_name = "S", env = "OARLOCK_SNAPSHOT_CHECK_INTERVAL_S")]
+    #[arg(default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub(crate) snapshot_check_interval_s: u64,
     /// Enable leader leases: the leader serves linearizable queries without a round to a majority. This assumes that the
     /// clocks of any two nodes differ in speed by at most this percentage, and that no clock stops while its node runs
     /// (as in a paused virtual machine). Set it on every node. Default: off; no clock matters.

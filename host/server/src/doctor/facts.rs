@@ -91,6 +91,9 @@ pub(crate) struct LogFacts {
     pub(crate) reserve_used: u64,
     /// True if the disk was full at the last write.
     pub(crate) disk_full: bool,
+    /// True if the newest snapshot was found damaged, and is not replaced yet.
+    #[serde(default)]
+    pub(crate) snapshot_damaged: bool,
 }
 
 /// A member, as the leader sees it.

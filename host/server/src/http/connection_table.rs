@@ -9,9 +9,10 @@
 //! | bytes that wait for all connections | the connection whose bytes have waited longest without progress is closed |
 //! | time without progress | the connection is closed |
 //!
-//! A new connection past the limit of connections takes the place of the one that has been idle longest.
+//! A new connection past the limit of connections takes the place of one that is idle: see [`OpenConnections::for_new`].
 
-use std::collections::HashMap;
+mod open_connections;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,8 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::settings::WaitingLimits;
+pub(crate) use open_connections::ClientNetwork;
+use open_connections::OpenConnections;
 
 /// Why the node closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub(crate) struct ConnectionTable {
     next_id: AtomicU64,
     /// Bytes that wait for connections that are not closed.
     waiting: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<ConnectionAccount>>>,
+    open: Mutex<OpenConnections>,
     /// Closed connections, by position in [`CloseReason::ALL`].
     closed: [AtomicU64; CloseReason::ALL.len()],
 }
@@ -67,7 +70,7 @@ pub(crate) struct ConnectionTable {
 pub(crate) struct ConnectionAccount {
     id: u64,
     /// The address of the client.
-    remote: IpAddr,
+    network: ClientNetwork,
     table: Arc<ConnectionTable>,
     /// What its queries usually cost; [`NO_QUERY`] before the first one.
     query_cost: AtomicU64,
@@ -78,8 +81,10 @@ pub(crate) struct ConnectionAccount {
     active: AtomicU64,
     /// Requests that have begun.
     begun: AtomicU64,
-    /// When the last request in flight ended, in milliseconds since the start of the table.
+    /// When the last request in flight ended, or else the connection began, in milliseconds since the start of the table.
     idle_since_ms: AtomicU64,
+    /// A request has ended.
+    is_used: AtomicBool,
     is_closed: AtomicBool,
     /// The connection is closed without sending what the socket still has.
     is_reset: AtomicBool,
@@ -108,7 +113,7 @@ pub(crate) struct TrackedConnection {
 
 impl Drop for TrackedConnection {
     fn drop(&mut self) {
-        self.account.table.lock().remove(&self.account.id);
+        self.account.table.lock().remove(&self.account);
         // What still waits is dropped with the connection.
         self.account.settle();
         self.account.announce_end();
@@ -140,7 +145,7 @@ impl ConnectionTable {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let account = Arc::new(ConnectionAccount {
             id,
-            remote,
+            network: remote.into(),
             query_cost: AtomicU64::new(NO_QUERY),
             table: Arc::clone(self),
             bytes: Mutex::new(WaitingBytes {
@@ -152,12 +157,13 @@ impl ConnectionTable {
             active: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             idle_since_ms: AtomicU64::new(self.now_ms()),
+            is_used: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             close: Notify::new(),
             room: Notify::new(),
         });
-        self.lock().insert(id, Arc::clone(&account));
+        self.lock().insert(&account);
         TrackedConnection { account }
     }
 
@@ -171,11 +177,11 @@ impl ConnectionTable {
         self.closed[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Closes the connection that has been idle longest. Returns whether there was one.
-    pub(crate) fn close_idlest(&self) -> bool {
+    /// Closes an idle connection, to make place for a new one from this address. Returns whether there was one.
+    pub(crate) fn make_place(&self, remote: IpAddr) -> bool {
+        let now_ms = self.now_ms();
         let open = self.lock();
-        let idle = open.values().filter(|account| account.is_idle());
-        let idlest = idle.min_by_key(|account| account.idle_since_ms.load(Ordering::Relaxed));
+        let idlest = open.for_new(remote.into(), now_ms);
         idlest.is_some_and(|idlest| idlest.close(CloseReason::Idle))
     }
 
@@ -216,7 +222,7 @@ impl ConnectionTable {
     }
 
     /// A panic under the lock leaves the table consistent.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<ConnectionAccount>>> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -228,8 +234,8 @@ impl ConnectionAccount {
     }
 
     /// The address of the client.
-    pub(crate) fn remote(&self) -> IpAddr {
-        self.remote
+    pub(crate) fn network(&self) -> ClientNetwork {
+        self.network
     }
 
     /// What the queries of this connection usually cost. `None` before the first one has ended.
@@ -330,6 +336,7 @@ impl ConnectionAccount {
     fn note_idle(&self) {
         self.idle_since_ms
             .store(self.table.now_ms(), Ordering::Relaxed);
+        self.is_used.store(true, Ordering::Relaxed);
     }
 
     /// The bytes that wait, and since when without progress. `None` if there are none.

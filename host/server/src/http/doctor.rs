@@ -127,6 +127,7 @@ impl App {
             snapshot_threshold: self.observations.snapshot_threshold,
             reserve_used: raft.reserve_used,
             disk_full: raft.disk_full,
+            snapshot_damaged: raft.snapshot_damaged,
         }
     }
 

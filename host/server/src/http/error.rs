@@ -225,6 +225,15 @@ impl ApiError {
         )
     }
 
+    /// 500: the node could not take a snapshot.
+    pub(crate) fn snapshot_failed(reason: &str) -> Self {
+        Self::new(
+            ErrorCode::SnapshotFailed,
+            format!("the snapshot failed: {reason}; nothing was changed"),
+            "remove the cause on this node, for example free space on its disk or raise --guest-memory-bytes; then retry",
+        )
+    }
+
     /// 500, or 507 if its state is full: the guest failed. Its state is rolled back to the state before the command.
     pub(crate) fn guest_failed(failure: &GuestFailure) -> Self {
         let (code, hint) = match failure {

@@ -193,6 +193,8 @@ error_codes! {
         "This node can't run queries.";
     Internal: "internal", 500, Never,
         "A bug in Oarlock. Please report it with the log of the node.";
+    SnapshotFailed: "snapshot_failed", 500, AfterChange,
+        "The node could not take the snapshot; the message names the reason. The snapshots before it are unchanged.";
     NotSupported: "not_supported", 501, Never,
         "The node does not support a header of the request: `Transfer-Encoding` has another value than `chunked`.";
     NoLeader: "no_leader", 503, AfterPause,

@@ -106,8 +106,11 @@ fn gap(place: EventId, lost: EventId) -> String {
     )
 }
 
+/// How a payload begins whose bytes are in hexadecimal.
+const HEX: &str = "{\"hex\":\"";
+
 /// An event in the format of the standard. A payload that is not UTF-8, or that holds a carriage return, becomes
-/// `{"hex":"…"}`.
+/// `{"hex":"…"}`. So does a text that begins like that: whatever begins so is hexadecimal.
 fn frame(stored: &StoredEvent) -> String {
     let topic: String = stored
         .event
@@ -118,13 +121,13 @@ fn frame(stored: &StoredEvent) -> String {
     let mut frame = format!("event: {topic}\n");
     match std::str::from_utf8(&stored.event.payload) {
         // In the standard, a carriage return ends a line too.
-        Ok(text) if !text.contains('\r') => {
+        Ok(text) if !text.contains('\r') && !text.starts_with(HEX) => {
             for line in text.split('\n') {
                 let _ = writeln!(frame, "data: {line}");
             }
         }
         _ => {
-            frame.push_str("data: {\"hex\":\"");
+            let _ = write!(frame, "data: {HEX}");
             for byte in &stored.event.payload {
                 let _ = write!(frame, "{byte:02x}");
             }

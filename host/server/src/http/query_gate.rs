@@ -15,7 +15,6 @@ mod fair_queue;
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -23,7 +22,7 @@ use std::time::Instant;
 use oarlock_wasm::{GuestCaller, QueryClass, QueryCost};
 use tokio::sync::oneshot;
 
-use super::connection_table::ConnectionAccount;
+use super::connection_table::{ClientNetwork, ConnectionAccount};
 use super::error::ApiError;
 use crate::access::Requester;
 use crate::metrics::QueryTurnCounts;
@@ -42,16 +41,14 @@ const LONG_PLACES_PER_THREAD: usize = 4;
 const UNKNOWN_COST: u64 = 100_000;
 /// About what a query uses in a millisecond.
 const FUEL_PER_MS: u64 = 3_000_000;
-/// The part of an IPv6 address that one client usually has.
-const IPV6_NETWORK: u128 = !0 << 64;
 
 /// To whom a query is charged.
 #[derive(Clone, Debug)]
 enum Payer {
     /// The principal of the request.
     Principal(Arc<GuestCaller>),
-    /// The address of the client, which is not authenticated. Of an IPv6 address, the first 64 bits.
-    Address(IpAddr),
+    /// The address of the client, which is not authenticated.
+    Address(ClientNetwork),
 }
 
 impl Payer {
@@ -59,15 +56,10 @@ impl Payer {
         if let Some(principal) = caller.and_then(Requester::for_guest) {
             return Self::Principal(Arc::clone(principal));
         }
-        Self::Address(match account.remote() {
-            IpAddr::V6(address) => {
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK))
-            }
-            address => address,
-        })
+        Self::Address(account.network())
     }
 
-    fn key(&self) -> (Option<IpAddr>, &str) {
+    fn key(&self) -> (Option<ClientNetwork>, &str) {
         match self {
             Self::Principal(principal) => (None, principal.name()),
             Self::Address(address) => (Some(*address), ""),

@@ -147,7 +147,7 @@ async fn accept(
         // Connections that have ended must not count.
         while connections.try_join_next().is_some() {}
         let is_full = connections.len() >= app.http.max_connections as usize;
-        if is_full && !app.connections.close_idlest() {
+        if is_full && !app.connections.make_place(remote) {
             app.metrics.rejected_connections.inc();
             drop(stream);
             continue;

@@ -34,9 +34,7 @@ pub(super) async fn snapshot(
     let taking = async {
         let taken = tokio::time::timeout(timeout, take(&app)).await;
         taken.map_err(|_| {
-            ApiError::no_response(
-                "the snapshot was not complete in time; it may still complete, and the log of this node shows errors",
-            )
+            ApiError::no_response("the snapshot was not complete in time; it may still complete")
         })?
     };
     let newest = operations::recorded(&app, operation, taking).await?;
@@ -50,6 +48,8 @@ pub(super) async fn snapshot(
 pub(super) async fn take(app: &App) -> Result<SnapshotMeta, ApiError> {
     let stopping = || ApiError::no_response("this node is stopping");
     let mut status = app.raft.watch_status();
+    let mut failures = app.raft.watch_snapshot_failures();
+    failures.mark_unchanged();
     let applied = status.borrow_and_update().applied;
     loop {
         let found = status.borrow().snapshot.clone();
@@ -59,10 +59,15 @@ pub(super) async fn take(app: &App) -> Result<SnapshotMeta, ApiError> {
         }
         // A snapshot in progress may have started before the request arrived. Then a second one is needed.
         app.raft.request_snapshot().map_err(|_| stopping())?;
-        let changed = status
-            .wait_for(|status| index_of(status.snapshot.as_ref()) > newest)
-            .await;
-        changed.map_err(|_| stopping())?;
+        tokio::select! {
+            taken = status.wait_for(|status| index_of(status.snapshot.as_ref()) > newest) => {
+                taken.map_err(|_| stopping())?;
+            }
+            failed = failures.changed() => {
+                failed.map_err(|_| stopping())?;
+                return Err(ApiError::snapshot_failed(&failures.borrow_and_update().reason));
+            }
+        }
     }
 }
 

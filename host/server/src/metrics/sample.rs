@@ -171,6 +171,7 @@ pub(super) struct Sampled {
     last_log_index: IntGauge,
     durable_index: IntGauge,
     disk_full: IntGauge,
+    snapshot_damaged: IntGauge,
     reserve_used: IntGauge,
     has_lease: IntGauge,
     clock_offset: IntGauge,
@@ -297,6 +298,10 @@ impl Sampled {
             disk_full: gauge(
                 "oarlock_raft_disk_full",
                 "1 while the disk of this node is too full to write its log.",
+            )?,
+            snapshot_damaged: gauge(
+                "oarlock_raft_snapshot_damaged",
+                "1 while the newest snapshot of this node is damaged on its disk and not yet replaced.",
             )?,
             has_lease: gauge(
                 "oarlock_raft_has_lease",
@@ -486,6 +491,7 @@ impl Sampled {
         self.last_log_index.set(number(status.last_log_index));
         self.durable_index.set(number(raft.stable.0));
         self.disk_full.set(raft.disk_full.into());
+        self.snapshot_damaged.set(raft.snapshot_damaged.into());
         self.reserve_used.set(number(raft.reserve_used));
         self.has_lease.set(raft.has_lease.into());
         self.clock_offset.set(status.clock.offset_ms.unwrap_or(0));

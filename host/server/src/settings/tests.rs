@@ -43,12 +43,15 @@ fn leases_and_the_snapshot_rate_limit_are_off_by_default_and_clocks_may_differ_b
         "10",
         "--snapshot-bytes-per-second",
         "1048576",
+        "--snapshot-check-interval-s",
+        "60",
         "--max-clock-skew-ms",
         "2000",
     ];
     let set = settings(&flags).expect("valid");
     let expected = Replication {
         snapshot_bytes_per_second: Some(1 << 20),
+        snapshot_check_interval: Duration::from_secs(60),
         lease_drift_percent: Some(10),
         max_clock_skew: Duration::from_secs(2),
     };

@@ -73,6 +73,11 @@ impl World {
                 let failing = self.fault_rng.chance(500);
                 self.nodes[node].snapshots.set_failing(failing);
             }
+            FaultKind::SnapshotRot => {
+                if self.nodes[node].live.is_some() && self.nodes[node].snapshots.rot() {
+                    self.coverage.rots_of_snapshots += 1;
+                }
+            }
             FaultKind::SnapshotOrder => self.put(node, Input::TakeSnapshot),
             // A node that diverged is in the minority; here it is one at a time.
             FaultKind::Reinstall if self.nodes.iter().any(Node::is_reinstalling) => {}

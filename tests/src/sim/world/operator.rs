@@ -91,7 +91,7 @@ impl World {
         } else if chosen.is_none() {
             return;
         }
-        if self.is_replaced(old) {
+        if self.is_replaced(old) && !self.may_join(old) {
             self.coverage.replaced += 1;
             self.operator.replaced.insert(old);
             return;
@@ -116,6 +116,14 @@ impl World {
             self.order_at(at, AdminRequest::Change(change));
         }
         self.schedule(Duration::from_millis(300), Event::Replace { node: old });
+    }
+
+    /// Whether an order that has no response yet may still add the node: it was chosen in place of another one.
+    fn may_join(&self, node: usize) -> bool {
+        let id = &self.ids[node];
+        self.operator.open.values().any(|(_, order)| {
+            matches!(order, AdminRequest::Change(Change::Replace { new, .. }) if new == id)
+        })
     }
 
     /// Whether the leader has committed a configuration without the node.

@@ -124,6 +124,12 @@ impl World {
                     core.voting_status()
                 ));
             }
+            if core
+                .snapshot()
+                .is_some_and(|meta| node.snapshots.is_rotten(meta))
+            {
+                return Some(format!("the newest snapshot of {} is rotten", node.id));
+            }
             if core.leader() != Some(led.id()) || core.term() != led.term() {
                 let (role, term, follows) = (core.role(), core.term(), core.leader());
                 return Some(format!(

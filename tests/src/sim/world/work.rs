@@ -218,7 +218,9 @@ impl World {
         let overtakes = match task {
             MachineTask::Query(..) => self.planted == Some(Planted::QueryOvertakesEntries),
             MachineTask::Apply(..) => self.planted == Some(Planted::EntriesOvertake),
-            MachineTask::TakeSnapshot | MachineTask::Restore(..) => false,
+            MachineTask::TakeSnapshot
+            | MachineTask::CheckSnapshot(..)
+            | MachineTask::Restore(..) => false,
         };
         let Some(live) = &mut self.nodes[node].live else {
             return;
@@ -310,7 +312,18 @@ impl World {
                 self.coverage.snapshots += u64::from(taken.is_ok());
                 self.trace
                     .note(self.now, node, 3, || format!("takes a snapshot: {taken:?}"));
-                Some(Input::SnapshotTaken(taken.ok()))
+                Some(Input::SnapshotTaken(
+                    taken.map_err(|error| error.to_string().into()),
+                ))
+            }
+            MachineTask::CheckSnapshot(meta) => {
+                let sound = applier.snapshots().check(&meta).is_ok();
+                self.coverage.rotten_snapshots += u64::from(!sound);
+                self.trace.note(self.now, node, 3, || {
+                    format!("checks snapshot {}: sound: {sound}", meta.last)
+                });
+                let found = Input::SnapshotChecked(meta, sound);
+                (self.planted != Some(Planted::CheckResultLost)).then_some(found)
             }
             MachineTask::Restore(meta) => {
                 applier.restore(&meta).map_err(broken)?;

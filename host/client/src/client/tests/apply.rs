@@ -65,6 +65,63 @@ async fn without_a_key_a_command_that_was_sent_is_not_retried() {
     assert_eq!(broken.seen()[0].header("idempotency-key"), None);
 }
 
+/// What a proxy or another server responds.
+const FOREIGN: [Turn; 3] = [
+    Turn::Respond(502, "<html>bad gateway</html>"),
+    Turn::Respond(404, "not here"),
+    Turn::Respond(503, ""),
+];
+
+#[tokio::test]
+async fn after_a_foreign_response_the_next_endpoint_is_tried() {
+    for foreign in FOREIGN {
+        let other = ScriptedNode::start([foreign]).await;
+        let node = ScriptedNode::start([OK]).await;
+        let applied = client(&[&other.endpoint, &node.endpoint])
+            .apply("x", &ApplyOptions::default())
+            .await;
+        assert_eq!(applied.unwrap().index, 7);
+        assert_eq!((other.seen().len(), node.seen().len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn where_only_foreign_servers_respond_the_error_names_each() {
+    let servers = [
+        ScriptedNode::start([Turn::Respond(502, "bad gateway")]).await,
+        ScriptedNode::start([Turn::Respond(404, "not here")]).await,
+    ];
+    let options = ClientOptions {
+        fail_fast: true,
+        ..ClientOptions::default()
+    };
+    let endpoints = [&servers[0].endpoint, &servers[1].endpoint];
+    let error = client_with(&endpoints, options)
+        .apply("x", &ApplyOptions::default())
+        .await
+        .unwrap_err()
+        .to_string();
+    let addresses = endpoints.map(ToString::to_string);
+    for text in [&addresses[0], "502", &addresses[1], "404", "proxy"] {
+        assert!(error.contains(text), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_a_command_that_a_proxy_may_have_passed_on_is_not_sent_again() {
+    let proxy = ScriptedNode::start([Turn::Respond(502, "bad gateway")]).await;
+    let node = ScriptedNode::start([OK]).await;
+    let error = client(&[&proxy.endpoint, &node.endpoint])
+        .apply("x", &without_key())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ApplyError::OutcomeUnknown { key: None, .. }),
+        "{error:?}"
+    );
+    assert_eq!(node.seen().len(), 0);
+}
+
 #[tokio::test]
 async fn without_a_key_a_command_that_no_node_accepted_is_retried() {
     let (_socket, unreachable) = unreachable_node();

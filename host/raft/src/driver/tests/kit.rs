@@ -231,8 +231,13 @@ impl Node {
                 self.driver.env_mut().responses.insert(client, Ok(response));
             }
             MachineTask::TakeSnapshot => {
-                let taken = self.applier.take_snapshot().ok();
+                let taken = self.applier.take_snapshot();
+                let taken = taken.map_err(|error| error.to_string().into());
                 self.handle(Input::SnapshotTaken(taken));
+            }
+            MachineTask::CheckSnapshot(meta) => {
+                let is_sound = self.applier.snapshots().check(&meta).is_ok();
+                self.handle(Input::SnapshotChecked(meta, is_sound));
             }
             MachineTask::Restore(meta) => {
                 self.applier.restore(&meta).unwrap();

@@ -286,6 +286,32 @@ fn after_a_restart_a_node_does_not_vote_until_a_possible_lease_has_expired() {
     );
 }
 
+/// c, which has the lease, does not know yet that its removal is committed: only this node has to acknowledge it.
+#[test]
+fn a_node_that_restarts_as_the_only_member_waits_for_the_lease_of_the_leader_that_was_removed() {
+    let mut log = MemoryStore::new();
+    let alone = leased("a", "a");
+    let entry = Entry {
+        id: id(1, 1),
+        time_ms: 0,
+        payload: Payload::Membership(Membership::of_voters(&alone.voters, &alone.addresses)),
+    };
+    let batch = WriteBatch {
+        hard_state: Some(HardState {
+            term: Term(1),
+            vote: None,
+        }),
+        truncate_from: None,
+        entries: vec![entry],
+    };
+    log.write(&batch).unwrap();
+    let mut node = started(leased("a", "a b c"), &log, Duration::ZERO);
+    node.pass(MIN - Duration::from_millis(1));
+    assert_eq!(node.core.role(), Role::Follower);
+    node.pass(MAX);
+    assert_eq!(node.core.role(), Role::Leader);
+}
+
 #[test]
 fn a_single_node_leads_and_serves_reads_at_once() {
     let mut node = Node::with(leased("a", "a"), HardState::default(), &[]);

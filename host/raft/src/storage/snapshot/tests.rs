@@ -56,17 +56,18 @@ fn a_file_has_the_documented_name_and_bytes() {
 }
 
 #[test]
-fn a_corrupt_snapshot_is_detected_when_a_peer_reads_it_again() {
+fn a_check_detects_a_corrupt_snapshot_and_names_its_file() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     let meta = take(&store, b"state");
+    store.check(&meta).unwrap();
     let path = file(&dir, "snap");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
-    // The peer finds the checksum wrong, discards the bytes and starts again.
+    // A peer finds the checksum wrong, discards the bytes and starts again.
     assert_eq!(store.read_chunk(&meta, 0, 100).unwrap().len(), 5);
-    let error = store.read_chunk(&meta, 0, 100).unwrap_err();
+    let error = store.check(&meta).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains(".snap"), "{error}");
 }

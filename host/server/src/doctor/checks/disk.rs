@@ -32,6 +32,14 @@ pub(super) const CHECKS: &[Check] = &[
         examine: disk_full,
     },
     Check {
+        id: "snapshot-damaged",
+        severity: Critical,
+        condition: "The newest snapshot of a node is damaged on its disk, and no new one has been taken yet.",
+        why: "The node still serves, and sends the snapshot to no other. Stopped now, it would refuse to start.",
+        remedy: "Do not stop the node. Take a snapshot by hand: it replaces the damaged one, or shows the error. Then examine the disk.",
+        examine: snapshot_damaged,
+    },
+    Check {
         id: "disk-space-low",
         severity: Warning,
         condition: "Little space is left on the disk of a data directory. It is critical below 256 MiB.",
@@ -94,6 +102,17 @@ fn disk_full(view: &ClusterView<'_>) -> Vec<Hit> {
         node.log.disk_full.then(|| {
             let dir = &node.disk.data_dir;
             Hit::seen(format!("the last write to {dir} failed for lack of space"))
+        })
+    })
+}
+
+fn snapshot_damaged(view: &ClusterView<'_>) -> Vec<Hit> {
+    each_node(view, |node| {
+        node.log.snapshot_damaged.then(|| {
+            let dir = &node.disk.data_dir;
+            Hit::seen(format!(
+                "the checksum of the newest snapshot in {dir} is wrong"
+            ))
         })
     })
 }

@@ -224,6 +224,9 @@ pub(super) const PLANTED: &[Plant] = &[
         (status.commit_index, status.last_log_index) = (4_900, 4_900);
     }),
     online("disk-full", |facts| of(facts, 2).log.disk_full = true),
+    online("snapshot-damaged", |facts| {
+        of(facts, 2).log.snapshot_damaged = true
+    }),
     online("disk-space-low", |facts| {
         let space = of(facts, 2).disk.space.as_mut().expect("space");
         space.free_bytes = 1 << 30;

@@ -77,12 +77,77 @@ fn the_place_of_the_longest_idle_connection_is_given_away_and_no_busy_one() {
     let _request = busy.account().begin_request();
     second.account().idle_since_ms.store(7, Ordering::Relaxed);
     first.account().idle_since_ms.store(8, Ordering::Relaxed);
-    assert!(table.close_idlest());
+    assert!(table.make_place(LOCALHOST));
     assert_eq!((is_closed(&first), is_closed(&second)), (false, true));
     assert!(!second.account().is_reset(), "nothing waits for it");
-    assert!(table.close_idlest());
-    assert!(!table.close_idlest(), "only the busy one is left");
+    assert!(table.make_place(LOCALHOST));
+    assert!(!table.make_place(LOCALHOST), "only the busy one is left");
     assert_eq!(table.closed(CloseReason::Idle), 2);
+}
+
+/// A connection that has served a request, and has been idle for this long at `NOW_MS`.
+fn used(table: &Arc<ConnectionTable>, address: IpAddr, idle_ms: u64) -> TrackedConnection {
+    let connection = table.open(address);
+    connection.account().set_active(1);
+    connection.account().set_active(0);
+    let since = NOW_MS - idle_ms;
+    connection
+        .account()
+        .idle_since_ms
+        .store(since, Ordering::Relaxed);
+    connection
+}
+
+/// A time of the table.
+const NOW_MS: u64 = 100_000;
+const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+/// The id of the connection that gives its place to a new one from this address.
+fn displaced(table: &ConnectionTable, new: IpAddr) -> Option<u64> {
+    let open = table.lock();
+    open.for_new(new.into(), NOW_MS).map(ConnectionAccount::id)
+}
+
+#[test]
+fn a_crowd_of_new_connections_does_not_displace_those_that_others_use() {
+    let table = table(100, 100);
+    let in_use = used(&table, OTHER, 29_999);
+    let crowd: Vec<_> = (0..9).map(|_| table.open(LOCALHOST)).collect();
+    let _requests: Vec<_> = crowd
+        .iter()
+        .map(|connection| connection.account().begin_request())
+        .collect();
+    // All of the crowd are busy, and a further one comes.
+    assert_eq!(displaced(&table, LOCALHOST), None);
+    // From the address of the one in use, it is no crowd; but that one has no more than the new one would.
+    assert_eq!(displaced(&table, OTHER), None);
+    let long = used(&table, OTHER, 30_000);
+    assert_eq!(displaced(&table, LOCALHOST), Some(long.account().id()));
+    drop((in_use, long));
+}
+
+#[test]
+fn a_client_with_many_idle_connections_makes_place_for_one_with_few() {
+    let table = table(100, 100);
+    let crowd: Vec<_> = [999, 1000, 1001]
+        .map(|idle_ms| used(&table, LOCALHOST, idle_ms))
+        .into();
+    assert_eq!(displaced(&table, OTHER), Some(crowd[2].account().id()));
+    assert_eq!(displaced(&table, LOCALHOST), None, "its own are in use");
+    let unused = table.open(OTHER);
+    unused
+        .account()
+        .idle_since_ms
+        .store(NOW_MS, Ordering::Relaxed);
+    assert_eq!(displaced(&table, LOCALHOST), Some(unused.account().id()));
+}
+
+#[test]
+fn a_client_has_the_first_64_bits_of_an_ipv6_address() {
+    let network = |text: &str| ClientNetwork::from(text.parse::<IpAddr>().expect("an address"));
+    assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+    assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+    assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
 }
 
 #[test]

@@ -29,7 +29,9 @@ fn each_line_is_a_data_field_and_binary_payloads_are_hexadecimal() {
         framed("t", b"one\ntwo\n"),
         "event: t\ndata: one\ndata: two\ndata: \nid: 12.3\n\n"
     );
-    for (payload, hex) in [(&b"a\rb"[..], "610d62"), (&[0xff, 0], "ff00")] {
+    // A text that looks like one in hexadecimal is sent as one, so that nobody takes it for bytes.
+    let disguised = (&br#"{"hex":""#[..], "7b22686578223a22");
+    for (payload, hex) in [(&b"a\rb"[..], "610d62"), (&[0xff, 0], "ff00"), disguised] {
         let data = format!("data: {{\"hex\":\"{hex}\"}}\n");
         assert!(framed("t", payload).contains(&data));
     }

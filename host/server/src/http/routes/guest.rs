@@ -131,8 +131,9 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         name: "events",
         summary: "Stream the events of the guest, as server-sent events.",
         details: "Each event has the fields `event: TOPIC`, `data: PAYLOAD` and `id: INDEX.N`: the index of the entry, and the number of the \
-                  event in this entry. Ids are equal on every node, so a client can continue on another node. A payload that is not \
-                  UTF-8, or that has a carriage return, becomes `{\"hex\":\"…\"}`.\n\nWithout `Last-Event-ID` and `after` the stream \
+                  event in this entry. Ids are equal on every node, so a client can continue on another node. A payload that is not UTF-8, \
+                  has a carriage return, or begins with `{\"hex\":\"`, becomes `{\"hex\":\"…\"}`: a payload that begins so is always \
+                  hexadecimal.\n\nWithout `Last-Event-ID` and `after` the stream \
                   starts with the next event; its first lines have the id of the position, so that a client which reconnects before \
                   the first event misses none. A node keeps the last 10,000 events, up to 16 MiB, in memory. If events after the given id \
                   may be missing, the stream begins with an event of the topic `oarlock.gap`, whatever the `topic` of the request is; \

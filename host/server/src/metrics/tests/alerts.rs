@@ -36,7 +36,7 @@ const fn alert(
     }
 }
 
-const ALERTS: [Alert; 23] = [
+const ALERTS: [Alert; 24] = [
     alert(
         "OarlockNoLeader",
         "max(oarlock_raft_has_leader) == 0",
@@ -156,6 +156,14 @@ const ALERTS: [Alert; 23] = [
         "critical",
         "The disk of a node has no space for its log.",
         "disk-full",
+    ),
+    alert(
+        "OarlockSnapshotDamaged",
+        "oarlock_raft_snapshot_damaged == 1",
+        "1m",
+        "critical",
+        "The newest snapshot of a node is damaged and could not be replaced.",
+        "snapshot-damaged",
     ),
     alert(
         "OarlockDiskSlow",

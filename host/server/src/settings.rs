@@ -59,6 +59,8 @@ pub(crate) struct WaitingLimits {
     pub(crate) total_bytes: u64,
     /// How long bytes wait for a client that reads nothing.
     pub(crate) stall_timeout: Duration,
+    /// How long after a request a connection keeps its place in any case.
+    pub(crate) place_kept: Duration,
 }
 
 impl Default for WaitingLimits {
@@ -67,6 +69,7 @@ impl Default for WaitingLimits {
             connection_bytes: 64 << 20,
             total_bytes: 256 << 20,
             stall_timeout: Duration::from_secs(30),
+            place_kept: Duration::from_secs(1),
         }
     }
 }

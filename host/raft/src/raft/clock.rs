@@ -12,7 +12,7 @@
 //! 3. A node whose clock is outside of the bound transfers its leadership, and delays its campaigns.
 //! 4. A node without the reports of a majority continues with the cluster's clock as it knew it last. If it never knew it, the
 //!    time of the log continues at the speed of the monotonic clock. In a log without a time it proposes no commands until it has
-//!    the reports. At cluster level 0 it uses its own clock there, and as long as a majority of the voters may run a release that
+//!    the reports, and they agree within the bound or are those of all voters: of two clocks that differ, either may be wrong. At cluster level 0 it uses its own clock there, and as long as a majority of the voters may run a release that
 //!    does not report clocks.
 //!
 //! All clocks are kept as offsets from this node's monotonic clock: an offset changes only when a clock is set, so an old
@@ -133,6 +133,9 @@ struct Estimate {
     /// It is newer than the last change of this node's wall clock. If not, it is not known which of the two clocks of this node
     /// has changed: the monotonic clock of a virtual machine may stop while the machine is paused.
     is_current: bool,
+    /// Clocks that are known agree within the bound, or all voters have reported theirs. If not, a further report may move the cluster's
+    /// clock by any amount.
+    is_settled: bool,
 }
 
 /// When this node retries to leave the leadership, see rule 3.
@@ -206,6 +209,11 @@ impl Clocks {
     /// Whether the cluster's clock is known, at least as it was at an earlier time.
     pub(super) fn knows_cluster(&self) -> bool {
         self.estimate.is_some()
+    }
+
+    /// Whether the time of a log may begin with the cluster's clock as it is known.
+    pub(super) fn is_settled(&self) -> bool {
+        self.estimate.is_some_and(|estimate| estimate.is_settled)
     }
 
     /// A reading of this node's wall clock. Returns whether the offset has changed.
@@ -332,6 +340,7 @@ impl Clocks {
         self.estimate = Some(Estimate {
             range: OffsetRange::exactly(cluster),
             is_current: !self.is_change(reported, own),
+            is_settled: true,
         });
         self.update_shown();
     }
@@ -354,9 +363,16 @@ impl Clocks {
         if low == Offset::MIN || high == Offset::MIN || membership.voters().next().is_none() {
             return;
         }
+        // The same without the time that messages take: what is left is how much the clocks differ.
+        let least = membership.reached(|id| range(id).map_or(Offset::MIN, |range| range.high));
+        let most = membership.reached(|id| range(id).map_or(Offset::MIN, |range| -range.low));
+        let agree = self
+            .bound
+            .is_some_and(|bound| (-most).saturating_sub(least) <= bound);
         self.estimate = Some(Estimate {
             range: OffsetRange { low, high: -high },
             is_current: true,
+            is_settled: agree || membership.voters().all(|id| range(id).is_some()),
         });
         self.update_shown();
     }

@@ -70,11 +70,11 @@ impl Core {
         self.log.last_time_ms() == 0 || !self.majority_reports_clocks()
     }
 
-    /// Whether there is a time for commands. There is none in a log without a time before the clocks of a majority are known: one
+    /// Whether there is a time for commands. There is none in a log without a time before the clocks of a majority are known and agree: one
     /// wrong clock would decide where the time of the cluster begins.
     pub(super) fn knows_log_time(&self) -> bool {
         !self.clocks.is_bounded()
-            || self.clocks.knows_cluster()
+            || self.clocks.is_settled()
             || self.log.last_time_ms() > 0
             || self.may_use_own_clock()
     }

@@ -181,7 +181,8 @@ impl ConnectionTable {
     pub(crate) fn make_place(&self, remote: IpAddr) -> bool {
         let now_ms = self.now_ms();
         let open = self.lock();
-        let idlest = open.for_new(remote.into(), now_ms);
+        let kept_ms = u64::try_from(self.limits.place_kept.as_millis()).unwrap_or(u64::MAX);
+        let idlest = open.for_new(remote.into(), now_ms, kept_ms);
         idlest.is_some_and(|idlest| idlest.close(CloseReason::Idle))
     }
 

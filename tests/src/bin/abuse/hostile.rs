@@ -1,11 +1,12 @@
 //! The hostile clients.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use oarlock_tests::process::{Http, forged};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::{Abuse, Options};
@@ -39,6 +40,14 @@ pub(super) async fn prepare(http: &Http, abuse: Abuse) {
         let response = http.apply(put.to_string()).await.expect("a response");
         assert_eq!(response.status, 200);
     }
+}
+
+/// Hostile clients have another address than the others: a node shares its capacity between addresses.
+async fn connect_from_elsewhere(address: &str) -> std::io::Result<TcpStream> {
+    let address = address.parse().map_err(std::io::Error::other)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into())?;
+    socket.connect(address).await
 }
 
 /// Hostile clients at work.
@@ -95,7 +104,7 @@ impl Attack {
             }
             let (address, request) = (http.0.clone(), request.clone());
             opening.spawn(async move {
-                let mut stream = TcpStream::connect(address).await.ok()?;
+                let mut stream = connect_from_elsewhere(&address).await.ok()?;
                 stream.write_all(request.as_bytes()).await.ok()?;
                 Some(stream)
             });

@@ -580,10 +580,40 @@ fn the_first_leader_proposes_no_commands_before_it_knows_the_clocks_of_a_majorit
         number,
         wall_ms: EPOCH + passed(&node),
     };
-    node.step("a", Message::Response(RaftResponse::Clock(report)));
+    node.step("a", Message::Response(RaftResponse::Clock(report.clone())));
+    // Its own clock and that of a differ, and either may be the wrong one.
+    assert_eq!(node.core.check_room(), Err(ProposeError::TimeUnknown));
+    node.step("c", Message::Response(RaftResponse::Clock(report)));
     assert_eq!(node.core.check_room(), Ok(()));
     let time = stamped(&mut node);
     assert!(time.abs_diff(EPOCH + passed(&node)) <= BOUND, "{time}");
+}
+
+#[test]
+fn the_first_leader_proposes_commands_once_two_of_three_clocks_agree() {
+    let mut node = first_leader(1);
+    node.pass(HEARTBEAT);
+    let report = ClockReport {
+        term: node.core.term(),
+        number: 1,
+        // A year ahead, as its own clock is.
+        wall_ms: EPOCH
+            + u64::try_from(YEAR).unwrap()
+            + u64::try_from(node.now.as_millis()).unwrap(),
+    };
+    assert_eq!(node.core.check_room(), Err(ProposeError::TimeUnknown));
+    node.step("c", Message::Response(RaftResponse::Clock(report)));
+    assert_eq!(node.core.check_room(), Ok(()));
+}
+
+/// Of two clocks that differ, none can be told to be wrong, and no further report comes.
+#[test]
+fn a_cluster_of_two_with_clocks_that_differ_begins_its_time() {
+    let mut cluster = Clocked::of("a b");
+    cluster.set("b", HOUR);
+    cluster.elect("a");
+    let time = cluster.stamp("a");
+    assert!(time.abs_diff(cluster.right()) <= BOUND, "the earlier one");
 }
 
 #[test]

@@ -225,7 +225,7 @@ pub(super) const PLANTED: &[Plant] = &[
     }),
     online("disk-full", |facts| of(facts, 2).log.disk_full = true),
     online("snapshot-damaged", |facts| {
-        of(facts, 2).log.snapshot_damaged = true
+        of(facts, 2).log.snapshot_damaged = true;
     }),
     online("disk-space-low", |facts| {
         let space = of(facts, 2).disk.space.as_mut().expect("space");

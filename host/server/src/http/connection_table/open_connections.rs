@@ -7,8 +7,6 @@ use std::sync::atomic::Ordering;
 
 use super::ConnectionAccount;
 
-/// After a request, a connection keeps its place this long in any case.
-const PLACE_KEPT_MS: u64 = 1000;
 /// From then on, a connection that was used gives its place to any new one.
 const PLACE_GIVEN_MS: u64 = 30_000;
 /// The part of an IPv6 address that one client usually has.
@@ -58,17 +56,22 @@ impl OpenConnections {
 
     /// The connection that gives its place to a new one of this client: of those that may, the one that has been idle longest.
     ///
-    /// One that has never been used may. One that was used may after a second if its client has more connections than the new one's
-    /// client would have, and after 30 seconds in any case. So a crowd of connections does not displace those of others.
-    pub(super) fn for_new(&self, of: ClientNetwork, now_ms: u64) -> Option<&ConnectionAccount> {
+    /// One that has never been used may. One that was used may after `kept_ms` if its client has at least as many connections as the
+    /// new one's client, and after 30 seconds in any case. So a crowd of connections does not displace those of others.
+    pub(super) fn for_new(
+        &self,
+        of: ClientNetwork,
+        now_ms: u64,
+        kept_ms: u64,
+    ) -> Option<&ConnectionAccount> {
         let count = |network| self.of_network.get(&network).copied().unwrap_or_default();
-        let of_new = count(of) + 1;
+        let of_new = count(of);
         let gives_place = |account: &&Arc<ConnectionAccount>| {
             let idle_ms = now_ms.saturating_sub(account.idle_since_ms.load(Ordering::Relaxed));
             account.is_idle()
                 && (!account.is_used.load(Ordering::Relaxed)
                     || idle_ms >= PLACE_GIVEN_MS
-                    || idle_ms >= PLACE_KEPT_MS && count(account.network) > of_new)
+                    || idle_ms >= kept_ms && count(account.network) >= of_new)
         };
         let idle = self.by_id.values().filter(gives_place);
         let idlest = idle.min_by_key(|account| account.idle_since_ms.load(Ordering::Relaxed));

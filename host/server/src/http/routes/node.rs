@@ -80,6 +80,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
         errors: &[
             E::Malformed,
             E::Overloaded,
+            E::SnapshotFailed,
             E::NoLeader,
             E::Timeout,
             E::DiskFull,
@@ -110,6 +111,7 @@ pub(super) const ROUTES: &[RouteSpec] = &[
             E::LevelTooLow,
             E::Overloaded,
             E::Internal,
+            E::SnapshotFailed,
             E::NoLeader,
             E::Quarantined,
             E::Timeout,

@@ -169,8 +169,11 @@ async fn over_the_memory_for_replies_the_slowest_client_is_disconnected() {
 
 #[tokio::test]
 async fn the_longest_idle_connection_gives_its_place_to_a_new_one() {
-    let running =
-        Running::start_with(Guest::Counter, |settings| settings.http.max_connections = 2).await;
+    let running = Running::start_with(Guest::Counter, |settings| {
+        settings.http.max_connections = 2;
+        settings.http.waiting.place_kept = Duration::ZERO;
+    })
+    .await;
     let app = running.node.app();
     let health = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut idle = Vec::new();

@@ -8,7 +8,7 @@ use crate::http::error_code::{ErrorCode, RetryClass};
 use crate::http::routes;
 
 /// Codes that no test of a node can produce cheaply, with the test that has them.
-const WITHOUT_A_NODE: [(ErrorCode, &str); 16] = [
+const WITHOUT_A_NODE: [(ErrorCode, &str); 17] = [
     (
         ErrorCode::NoQueries,
         "guests without queries: `oarlock-wasm`",
@@ -25,6 +25,7 @@ const WITHOUT_A_NODE: [(ErrorCode, &str); 16] = [
     (ErrorCode::UpgradeStatesDiffer, "`upgrade::tests`"),
     (ErrorCode::UpgradeAbandoned, "`upgrade::tests`"),
     (ErrorCode::GuestUnavailable, "`error::tests`"),
+    (ErrorCode::SnapshotFailed, "`tests/tests/snapshots.rs`"),
     (ErrorCode::Internal, "a bug"),
     (
         ErrorCode::DiskFull,

@@ -250,7 +250,11 @@ impl Client {
         {
             Ok(reply) => Ok(reply.status == StatusCode::OK),
             // A node that is not ready responds 503, with any code or none.
-            Err(AttemptError::Declined { .. } | AttemptError::Unclear(..)) => Ok(false),
+            Err(
+                AttemptError::Declined { .. }
+                | AttemptError::Unclear(..)
+                | AttemptError::Foreign(_, StatusCode::SERVICE_UNAVAILABLE),
+            ) => Ok(false),
             Err(failed) => Err(self.error_of(failed)),
         }
     }

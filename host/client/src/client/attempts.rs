@@ -222,18 +222,23 @@ pub(super) async fn call(
         let pause = pause.max(not_before.skip_to_open(&mut rounds));
         let is_final = matches!(failed, AttemptError::Malformed(..))
             || (doubt.is_some() && replay == Replay::OnlyUnsent);
-        let all_unreachable =
-            shared.options.fail_fast && rounds.all_were_tried() && unconnected.are_everywhere();
+        let hopeless = shared.options.fail_fast || unconnected.are_foreign();
+        let all_unreachable = hopeless && rounds.all_were_tried() && unconnected.are_everywhere();
         // The error of a node that responded is more informative than a failed connection.
         if !matches!(failed, AttemptError::NotConnected(..)) {
             last_response = Some(failed);
         }
         if is_final || all_unreachable || Instant::now() + pause + LEAST_ATTEMPT >= deadline {
-            let reported = last_response.filter(|_| !unconnected.are_everywhere());
+            let everywhere = unconnected.are_everywhere();
+            let reported = last_response.filter(|_| !everywhere);
+            let doubt = doubt.map(|failed| match failed {
+                AttemptError::Foreign(..) if everywhere => unconnected.error(),
+                failed => failed.into_error(waited),
+            });
             return Err(RetriesExhausted {
                 error: reported
                     .map_or_else(|| unconnected.error(), |failed| failed.into_error(waited)),
-                doubt: doubt.map(|failed| failed.into_error(waited)),
+                doubt,
             });
         }
         tokio::time::sleep(pause).await;
@@ -270,8 +275,16 @@ impl NotBefore {
     }
 }
 
-/// The endpoints whose last attempt reached no node, with the reason.
-pub(super) struct ConnectionFailures(Vec<Option<String>>);
+/// The endpoints whose last attempt reached no node.
+pub(super) struct ConnectionFailures(Vec<Option<ConnectionFailure>>);
+
+/// Why an attempt reached no node.
+#[derive(Clone)]
+struct ConnectionFailure {
+    text: String,
+    /// Something else responded.
+    is_foreign: bool,
+}
 
 impl ConnectionFailures {
     pub(super) fn new(endpoints: usize) -> Self {
@@ -280,12 +293,23 @@ impl ConnectionFailures {
 
     pub(super) fn note(&mut self, position: usize, failed: &AttemptError) {
         self.0[position] = match failed {
-            AttemptError::NotConnected(endpoint, message) => Some(format!("{endpoint}: {message}")),
-            AttemptError::Foreign(endpoint, status) => {
-                Some(format!("{endpoint}: {}", foreign(*status)))
-            }
+            AttemptError::NotConnected(endpoint, message) => Some(ConnectionFailure {
+                text: format!("{endpoint}: {message}"),
+                is_foreign: false,
+            }),
+            AttemptError::Foreign(endpoint, status) => Some(ConnectionFailure {
+                text: format!("{endpoint}: {}", foreign(*status)),
+                is_foreign: true,
+            }),
             _ => None,
         };
+    }
+
+    /// Whether something else than a node responds at every endpoint.
+    fn are_foreign(&self) -> bool {
+        self.0
+            .iter()
+            .all(|failure| failure.as_ref().is_some_and(|failure| failure.is_foreign))
     }
 
     pub(super) fn are_everywhere(&self) -> bool {
@@ -294,7 +318,8 @@ impl ConnectionFailures {
 
     /// The error that lists every endpoint.
     pub(super) fn error(&self) -> RequestError {
-        let tried: Vec<_> = self.0.iter().flatten().map(String::as_str).collect();
+        let failures = self.0.iter().flatten();
+        let tried: Vec<_> = failures.map(|failure| failure.text.as_str()).collect();
         RequestError::Unreachable {
             tried: tried.join("; "),
         }

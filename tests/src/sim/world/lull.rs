@@ -115,6 +115,22 @@ impl World {
             })
     }
 
+    /// Whether these nodes can execute commands. In a log without a time, clocks that differ by more than the bound need a further one that
+    /// tells which of them is right.
+    fn can_begin_time(&self, alive: &[bool]) -> bool {
+        let nodes = || self.nodes.iter().filter(|node| alive[node.index]);
+        let has_time = nodes()
+            .filter_map(super::node::Node::core)
+            .any(|core| core.log().last_time_ms() > 0);
+        let clocks = || nodes().map(|node| node.epoch_ms);
+        let spread = clocks().max().zip(clocks().min());
+        let bound = u64::try_from(
+            self.max_clock_skew()
+                .map_or(u128::MAX, |skew| skew.as_millis()),
+        );
+        has_time || spread.is_none_or(|(most, least)| most - least <= bound.unwrap_or(u64::MAX))
+    }
+
     /// Whether a voter is alive, sound and eligible, and votes by the store that it has.
     fn counts(&self, id: &NodeId, members: &Membership, alive: &[bool]) -> bool {
         let Some(node) = self.nodes.iter().find(|node| node.id == *id) else {
@@ -135,8 +151,8 @@ impl World {
         let mut end = self.now + late + longest;
         let mut op = None;
         loop {
-            if !self.is_quorum(&alive) {
-                // A change of the members that was in flight needs others: all come back.
+            if !self.is_quorum(&alive) || !self.can_begin_time(&alive) {
+                // A change of the members that was in flight needs others, or the beginning of the time does: all come back.
                 alive.fill(true);
                 self.mend_all()?;
                 if !self.is_quorum(&alive) {

@@ -393,7 +393,7 @@ impl World {
         }
     }
 
-    fn max_clock_skew(&self) -> Option<Duration> {
+    pub(super) fn max_clock_skew(&self) -> Option<Duration> {
         let removed = self.planted.is_some_and(Planted::removes_bound);
         self.profile.clocks.max_skew().filter(|_| !removed)
     }

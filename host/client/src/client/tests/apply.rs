@@ -234,7 +234,7 @@ async fn each_error_of_the_host_has_its_own_type() {
     assert!(
         matches!(
             error,
-            ApplyError::NotApplied(RequestError::Malformed { .. })
+            ApplyError::NotApplied(RequestError::Unreachable { .. })
         ),
         "{error:?}"
     );

@@ -98,7 +98,8 @@ impl Core {
             .ineligible
             .as_ref()
             .is_some_and(|ineligible| ineligible.completing_store);
-        if committed && votes && durable && !completing {
+        // A store that has been abandoned keeps its id until the new one is durable.
+        if committed && votes && durable && !completing && !self.is_replacing_store() {
             self.complete_store();
         }
     }

@@ -121,7 +121,7 @@ impl World {
         let nodes = || self.nodes.iter().filter(|node| alive[node.index]);
         let has_time = nodes()
             .filter_map(super::node::Node::core)
-            .any(|core| core.log().last_time_ms() > 0);
+            .all(|core| core.log().last_time_ms() > 0);
         let clocks = || nodes().map(|node| node.epoch_ms);
         let spread = clocks().max().zip(clocks().min());
         let bound = u64::try_from(
@@ -155,7 +155,7 @@ impl World {
                 // A change of the members that was in flight needs others, or the beginning of the time does: all come back.
                 alive.fill(true);
                 self.mend_all()?;
-                if !self.is_quorum(&alive) {
+                if !self.is_quorum(&alive) || !self.can_begin_time(&alive) {
                     return Ok(());
                 }
                 end = end.max(self.now + longest);
@@ -177,7 +177,8 @@ impl World {
     }
 
     fn probe_quorum(&mut self, alive: &[bool]) -> OpId {
-        let all: Vec<usize> = (0..alive.len()).filter(|node| alive[*node]).collect();
+        let runs = |node: &usize| alive[*node] && self.nodes[*node].live.is_some();
+        let all: Vec<usize> = (0..alive.len()).filter(runs).collect();
         let any = self.fault_rng.pick(&all);
         let leader = self.leader().filter(|leader| alive[*leader]);
         let node = leader.unwrap_or(any);

@@ -408,6 +408,29 @@ fn a_report_about_an_earlier_run_is_ignored() {
 }
 
 #[test]
+fn a_store_that_is_being_replaced_is_not_marked_as_complete() {
+    let mut node = named("a", 1);
+    node.disk_works = false;
+    // A new term, which the disk has not written yet.
+    node.step("b", append("b", 9, id(0, 1), &[], 0));
+    let write = node.core.writes.in_flight.as_ref().map(|write| write.id);
+    let report = StoreReplaced {
+        store_id: StoreId(1),
+        run: node.core.runs.current(),
+    };
+    node.step("c", Message::Request(RaftRequest::StoreReplaced(report)));
+    assert!(!node.core.can_vote());
+    // The store still has its old id, which the configuration names.
+    node.core.persisted(node.now, write.expect("a write"));
+    node.disk_works = true;
+    node.run();
+    let stored = node.log.load().unwrap();
+    assert_ne!(stored.store_id, StoreId(1));
+    assert_eq!(stored.state, StoreState::Incomplete);
+    assert!(!node.core.can_vote());
+}
+
+#[test]
 fn a_store_that_is_replaced_while_it_is_marked_as_complete_does_not_vote() {
     let mut cluster = cluster();
     put_disk(&mut cluster, "c", store(4));

@@ -27,6 +27,7 @@ mod proposals;
 mod queries;
 mod queue;
 mod reads;
+mod snapshot_failures;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -52,7 +53,7 @@ pub use input::Input;
 pub use limits::DriverLimits;
 pub use log_copies::{CopiedEntries, CopyCallback, CopyRequest, LogCopy};
 pub use outcome::{Applied, Consistency, SubmitError};
-pub use snapshots::SnapshotFailures;
+pub use snapshot_failures::SnapshotFailures;
 
 /// The core of one node, and the requests that wait for it.
 ///

@@ -80,6 +80,7 @@ mod rng;
 mod role;
 mod snapshot;
 mod snapshot_check;
+mod snapshot_condition;
 mod stopping;
 #[cfg(test)]
 mod tests;
@@ -113,7 +114,7 @@ use reinstall::Reinstallation;
 use rejoin::ReplacedStores;
 use rng::Rng;
 use role::{KnownLeader, RoleState};
-use snapshot_check::SnapshotChecks;
+use snapshot_condition::SnapshotChecks;
 use voting::Ineligible;
 use writes::{RefusedWrite, Writes};
 
@@ -327,9 +328,7 @@ impl Core {
         if !core.is_alone() {
             core.rearm_election();
         }
-        if !core.has_been_alone() {
-            core.withhold_vote_at_start(stored.granted_lease);
-        }
+        core.withhold_vote_at_start(stored.granted_lease);
         core.update_contacts();
         core.check_store_state(stored.state);
         core.check_named_store();
@@ -445,13 +444,6 @@ impl Core {
     /// Whether this node is the only member.
     fn is_alone(&self) -> bool {
         self.membership().members().keys().eq([&self.config.id])
-    }
-
-    /// Whether it is, in every configuration that the log still has. Otherwise it may have granted a lease to a leader that has not yet
-    /// learned that it was removed.
-    fn has_been_alone(&self) -> bool {
-        let only = |members: &Membership| members.members().keys().eq([&self.config.id]);
-        self.configurations.all(only)
     }
 
     // ----- time -----

@@ -7,15 +7,6 @@ use super::environment::Environment;
 use crate::entry::SnapshotMeta;
 use crate::state_machine::ReplicatedStateMachine;
 
-/// The snapshots that could not be taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SnapshotFailures {
-    /// How many, since the start.
-    pub count: u64,
-    /// Why the last one failed. Empty if none has.
-    pub reason: Arc<str>,
-}
-
 impl<M: ReplicatedStateMachine, E: Environment<M>> Driver<M, E> {
     pub(super) fn take_snapshot(&mut self) {
         if !self.core.take_snapshot() {

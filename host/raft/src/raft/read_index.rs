@@ -12,6 +12,7 @@ use crate::message::{
     AppendEntriesResponse, RaftRequest, RaftResponse, ReadIndex, ReadIndexResponse,
 };
 use crate::raft::Core;
+use crate::raft::membership::Membership;
 use crate::raft::reads::{PendingRead, Reader};
 
 impl Core {
@@ -138,8 +139,14 @@ impl Core {
 
     // ----- leases -----
 
-    /// A node that starts may have granted a lease just before, under its settings of then.
+    /// A node that starts may have granted a lease just before, under its settings of then. Not one that is the only member in every
+    /// configuration that its log still has: in an earlier one it may have granted a lease to a leader that has not yet learned that it
+    /// was removed.
     pub(super) fn withhold_vote_at_start(&mut self, earlier: Duration) {
+        let only = |members: &Membership| members.members().keys().eq([&self.config.id]);
+        if self.configurations.all(only) {
+            return;
+        }
         let own = self.config.longest_lease();
         self.lease_granted_until = self.now + own.max(earlier);
         self.earlier_leases_end = (earlier > own).then_some(self.lease_granted_until);

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::settings::WaitingLimits;
 pub(crate) use open_connections::ClientNetwork;
-use open_connections::OpenConnections;
+use open_connections::{OpenConnections, Place};
 
 /// Why the node closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) struct ConnectionTable {
     next_id: AtomicU64,
     /// Bytes that wait for connections that are not closed.
     waiting: AtomicU64,
-    open: Mutex<OpenConnections>,
+    open: Mutex<OpenConnections<ConnectionAccount>>,
     /// Closed connections, by position in [`CloseReason::ALL`].
     closed: [AtomicU64; CloseReason::ALL.len()],
 }
@@ -223,7 +223,7 @@ impl ConnectionTable {
     }
 
     /// A panic under the lock leaves the table consistent.
-    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections<ConnectionAccount>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -381,6 +381,28 @@ impl ConnectionAccount {
     /// A panic under the lock leaves the account consistent.
     fn lock(&self) -> MutexGuard<'_, WaitingBytes> {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place for ConnectionAccount {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn network(&self) -> ClientNetwork {
+        self.network
+    }
+
+    fn is_idle(&self) -> bool {
+        self.is_idle()
+    }
+
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+
+    fn idle_since_ms(&self) -> u64 {
+        self.idle_since_ms.load(Ordering::Relaxed)
     }
 }
 

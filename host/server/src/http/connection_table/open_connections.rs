@@ -3,9 +3,6 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use super::ConnectionAccount;
 
 /// From then on, a connection that was used gives its place to any new one.
 const PLACE_GIVEN_MS: u64 = 30_000;
@@ -27,30 +24,51 @@ impl From<IpAddr> for ClientNetwork {
     }
 }
 
+/// What decides whether a connection gives its place away.
+pub(super) trait Place {
+    fn id(&self) -> u64;
+    fn network(&self) -> ClientNetwork;
+    /// No request is in flight.
+    fn is_idle(&self) -> bool;
+    /// A request has ended.
+    fn is_used(&self) -> bool;
+    /// When the last request ended, or else the connection began, in milliseconds on the clock of the table.
+    fn idle_since_ms(&self) -> u64;
+}
+
 /// The open connections, and how many each client has.
-#[derive(Debug, Default)]
-pub(super) struct OpenConnections {
-    by_id: HashMap<u64, Arc<ConnectionAccount>>,
+#[derive(Debug)]
+pub(super) struct OpenConnections<C> {
+    by_id: HashMap<u64, Arc<C>>,
     of_network: HashMap<ClientNetwork, usize>,
 }
 
-impl OpenConnections {
-    pub(super) fn insert(&mut self, account: &Arc<ConnectionAccount>) {
-        self.by_id.insert(account.id, Arc::clone(account));
-        *self.of_network.entry(account.network).or_default() += 1;
+impl<C> Default for OpenConnections<C> {
+    fn default() -> Self {
+        Self {
+            by_id: HashMap::new(),
+            of_network: HashMap::new(),
+        }
+    }
+}
+
+impl<C: Place> OpenConnections<C> {
+    pub(super) fn insert(&mut self, connection: &Arc<C>) {
+        self.by_id.insert(connection.id(), Arc::clone(connection));
+        *self.of_network.entry(connection.network()).or_default() += 1;
     }
 
-    pub(super) fn remove(&mut self, account: &ConnectionAccount) {
-        self.by_id.remove(&account.id);
-        if let Some(count) = self.of_network.get_mut(&account.network) {
+    pub(super) fn remove(&mut self, connection: &C) {
+        self.by_id.remove(&connection.id());
+        if let Some(count) = self.of_network.get_mut(&connection.network()) {
             *count -= 1;
             if *count == 0 {
-                self.of_network.remove(&account.network);
+                self.of_network.remove(&connection.network());
             }
         }
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &Arc<ConnectionAccount>> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &Arc<C>> {
         self.by_id.values()
     }
 
@@ -58,23 +76,18 @@ impl OpenConnections {
     ///
     /// One that has never been used may. One that was used may after `kept_ms` if its client has at least as many connections as the
     /// new one's client, and after 30 seconds in any case. So a crowd of connections does not displace those of others.
-    pub(super) fn for_new(
-        &self,
-        of: ClientNetwork,
-        now_ms: u64,
-        kept_ms: u64,
-    ) -> Option<&ConnectionAccount> {
+    pub(super) fn for_new(&self, of: ClientNetwork, now_ms: u64, kept_ms: u64) -> Option<&C> {
         let count = |network| self.of_network.get(&network).copied().unwrap_or_default();
         let of_new = count(of);
-        let gives_place = |account: &&Arc<ConnectionAccount>| {
-            let idle_ms = now_ms.saturating_sub(account.idle_since_ms.load(Ordering::Relaxed));
-            account.is_idle()
-                && (!account.is_used.load(Ordering::Relaxed)
+        let gives_place = |connection: &&Arc<C>| {
+            let idle_ms = now_ms.saturating_sub(connection.idle_since_ms());
+            connection.is_idle()
+                && (!connection.is_used()
                     || idle_ms >= PLACE_GIVEN_MS
-                    || idle_ms >= kept_ms && count(account.network) >= of_new)
+                    || idle_ms >= kept_ms && count(connection.network()) >= of_new)
         };
         let idle = self.by_id.values().filter(gives_place);
-        let idlest = idle.min_by_key(|account| account.idle_since_ms.load(Ordering::Relaxed));
-        idlest.map(Arc::as_ref)
+        idle.min_by_key(|connection| connection.idle_since_ms())
+            .map(Arc::as_ref)
     }
 }

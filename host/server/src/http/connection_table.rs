@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::settings::WaitingLimits;
 pub(crate) use open_connections::ClientNetwork;
-use open_connections::{OpenConnections, Place};
+use open_connections::{ConnectionPlace, OpenConnections};
 
 /// Why the node closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,7 +384,7 @@ impl ConnectionAccount {
     }
 }
 
-impl Place for ConnectionAccount {
+impl ConnectionPlace for ConnectionAccount {
     fn id(&self) -> u64 {
         self.id
     }

@@ -25,7 +25,7 @@ impl From<IpAddr> for ClientNetwork {
 }
 
 /// What decides whether a connection gives its place away.
-pub(super) trait Place {
+pub(super) trait ConnectionPlace {
     fn id(&self) -> u64;
     fn network(&self) -> ClientNetwork;
     /// No request is in flight.
@@ -52,7 +52,7 @@ impl<C> Default for OpenConnections<C> {
     }
 }
 
-impl<C: Place> OpenConnections<C> {
+impl<C: ConnectionPlace> OpenConnections<C> {
     pub(super) fn insert(&mut self, connection: &Arc<C>) {
         self.by_id.insert(connection.id(), Arc::clone(connection));
         *self.of_network.entry(connection.network()).or_default() += 1;
